@@ -307,6 +307,103 @@ def test_targets_that_ctc_cannot_mean_are_refused(target, frames, said, graph):
 
 
 @pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("loss", [losses.ctc, losses.transducer])
+@pytest.mark.parametrize(("wrong", "said"), [(1.5, "Labels must be whole"), (2**32 + 1, "Labels must be whole")])
+def test_labels_that_int32_cannot_hold_are_refused(loss, wrong, said, graph):
+    shape = (1, 9, 5) if loss is losses.ctc else (1, 9, 2, 5)
+    check_refused(loss, ([[wrong]], np.zeros(shape, "float32"), [9]), said, graph=graph)
+    with pytest.raises(TypeError, match="Labels must be whole numbers. Received: string"):
+        loss([["a"]], np.zeros(shape, "float32"), [9])
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "float64"])
+def test_whole_labels_of_any_type_are_labels(kind, ragged):
+    target, logits, frames = ragged
+    expected = losses.ctc(target, logits, frames)
+    np.testing.assert_array_equal(losses.ctc(target.astype(kind), logits, frames.astype(kind)), expected)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("loss", [losses.ctc, losses.transducer])
+@pytest.mark.parametrize(("rows", "steps"), [(0, 5), (0, 0), (2, 0)])
+def test_batches_without_a_row_or_a_frame(loss, rows, steps, graph):
+    places = () if loss is losses.ctc else (1,)
+    call = loss
+    if graph:  # where nothing is known of the shape, as in a share of a batch
+        unknown = [tf.TensorSpec([None] * rank, kind) for rank, kind in ((2, "int32"), (3 + len(places), "float32"))]
+        call = tf.function(loss, [*unknown, tf.TensorSpec([None], "int32")])
+    logits = tf.Variable(tf.zeros((rows, steps, *places, 5)))
+    with tf.GradientTape() as tape:
+        found = call(tf.zeros((rows, 0), tf.int32), tf.convert_to_tensor(logits), tf.zeros([rows], tf.int32))
+    np.testing.assert_array_equal(found, np.zeros(rows))
+    assert tape.gradient(found, logits).shape == logits.shape
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 1), (4, 3), (4, 3, 1)], ids=str)
+def test_weights_are_of_rows_or_of_values(shape, rng):
+    target, logits = rng.integers(0, 5, (4, 3)), rng.normal(size=(4, 3, 5)).astype("float32")
+    weight = np.asarray(rng.uniform(size=shape), "float32")
+    each = losses.softmax_cross_entropy(target, logits).numpy()
+    full = np.broadcast_to(weight.reshape(shape[:2] if len(shape) > 1 else (*shape, *[1] * len(shape))), each.shape)
+    expected = (each * full).sum() / full.sum()
+    np.testing.assert_allclose(losses.ClassLoss()(target, logits, weight), expected, rtol=1e-5)
+    values = rng.normal(size=(4, 3)).astype("float32")
+    error = losses.pinball(values, logits[..., :1], [0.5]).numpy()
+    found = losses.QuantileLoss([0.5])(values, logits[..., :1], weight)
+    np.testing.assert_allclose(found, (error * full).sum() / full.sum(), rtol=1e-5)
+
+
+def test_a_row_of_many_frames_has_a_weight_for_each():
+    target, logits = np.array([[0, 1]]), np.array([[[3, 0], [3, 0]]], "float32")
+    loss = losses.ClassLoss()(target, logits, np.array([[1, 0]], "float32"))
+    np.testing.assert_allclose(loss, losses.softmax_cross_entropy(target, logits)[0, 0])
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 6), (1, 6), (2, 2, 2)], ids=str)
+def test_weights_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="`sample_weight` must be a weight for each row"):
+        losses.CTC()(np.ones((2, 1), "int32"), np.zeros((2, 6, 3), "float32"), np.ones(shape, "float32"))
+
+
+def test_targets_in_the_shapes_that_keras_takes(rng):
+    logits, target = rng.normal(size=(6, 3)).astype("float32"), rng.integers(0, 3, 6)
+    expected = losses.softmax_cross_entropy(target, logits)
+    for other in (target[:, None], target.astype("float32"), np.eye(3)[target], np.eye(3, dtype="int64")[target]):
+        np.testing.assert_allclose(losses.softmax_cross_entropy(other, logits), expected, rtol=1e-6)
+        np.testing.assert_allclose(losses.ClassLoss()(other, logits), tf.reduce_mean(expected), rtol=1e-6)
+    values, forecast = rng.normal(size=(6, 2)), rng.normal(size=(6, 2, 3))
+    given = [0.1, 0.5, 0.9]
+    expected = losses.QuantileLoss(given)(values, forecast)
+    np.testing.assert_allclose(losses.QuantileLoss(given)(values[..., None], forecast), expected)
+
+
+def test_targets_and_weights_of_another_number_are_refused():
+    logits = np.zeros((2, 3), "float32")
+    for target in ([0], [[0, 1]], [[[0]], [[1]]]):
+        with pytest.raises(ValueError, match="index of a class for each row of logits"):
+            losses.ClassLoss()(target, logits)
+    with pytest.raises(ValueError, match="must be like the logits, 0 or 1 for each class"):
+        losses.ClassLoss(multi=True)([[1], [0]], logits)
+    with pytest.raises(ValueError, match="A forecast must have one more axis than its target"):
+        losses.QuantileLoss([0.1, 0.5, 0.9])(np.zeros((2, 3)), np.zeros((2, 3)))
+    for multi in (False, True):
+        with pytest.raises(ValueError, match="`weights` must be 3, one for each class. Received: 1"):
+            losses.ClassLoss(multi=multi, weights=[2.0])(np.eye(3)[:2], logits)
+
+
+def test_a_batch_of_two_views_is_even():
+    with pytest.raises(ValueError, match="second half of a batch must be the utterances.*Received: 3 rows"):
+        losses.CTC(consistency=0.1)([[1], [2], [1]], np.zeros((3, 5, 3), "float32"))
+
+
+@pytest.mark.parametrize("target", [[[1], [2]], [[1, 2], [1, 0]]], ids=str)
+@pytest.mark.parametrize("graph", [False, True])
+def test_halves_of_a_batch_that_are_no_views_of_the_same_are_refused(target, graph):
+    given = np.array(target), np.zeros((len(target), 5, 3), "float32")
+    check_refused(losses.CTC(consistency=0.1), given, "second half of a batch must be the utterances", graph=graph)
+
+
+@pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("wrong", [5, -2])
 def test_classes_out_of_range_are_refused(wrong, graph):
     given = [wrong], np.zeros((1, 5), "float32")

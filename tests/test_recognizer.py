@@ -9,7 +9,7 @@ import tensorflow as tf
 from contracts import check_saved_model_is_the_same
 
 from speechrnn.features import MFCC, LogMel
-from speechrnn.models.loading import load_bundle
+from speechrnn.models.loading import load, load_bundle
 from speechrnn.tasks.recognition.model import SpeechRecognizer, TokenErrorRate
 from speechrnn.tasks.recognition.network import init_from_shallower, recurrent_ctc, with_outputs
 from speechrnn.text import Vocabulary
@@ -160,6 +160,28 @@ def test_parts_that_do_not_fit_are_refused(model):
         SpeechRecognizer(model.features, model.network, Vocabulary("ab"))
     with pytest.raises(ValueError, match="expects 10 features per frame.*num_features=7"):
         SpeechRecognizer(LogMel(8000, num_mels=7, f_min=100), model.network, model.vocabulary)
+    x, frames, layers = keras.Input((None, 10)), keras.Input((), dtype="int32"), keras.layers
+    logits = layers.Dense(5)(x)
+
+    class OnesOwn(keras.Model):
+        def call(self, inputs):
+            return inputs[0]
+
+    for network, said in (
+        (OnesOwn(), "must be a functional Keras model"),
+        (layers.Dense(5), "must be a functional Keras model"),
+        (None, "must be a functional Keras model"),
+        (keras.Model([x, frames], [logits, logits]), "with one output"),
+        (
+            keras.Sequential([keras.Input((None, 10)), layers.Dense(5)]),
+            r"must take \[features.*Received: inputs \[\(None",
+        ),
+        (keras.Model(x, logits), r"must take \[features.*Received: inputs \[\(None, None, 10\)\]"),
+        (keras.Model([frames, x], logits), r"must take \[features.*Received: inputs \[\(None,\), \(None, None, 10\)\]"),
+        (keras.Model([x, frames], layers.Dense(5)(layers.LSTM(3)(x))), "outputs for each frame.*return_sequences=True"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            SpeechRecognizer(model.features, network, model.vocabulary)
 
 
 def test_files_that_are_no_model_are_named(model, tmp_path):
@@ -178,6 +200,16 @@ def test_files_that_are_no_model_are_named(model, tmp_path):
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ValueError, match="lacks config.json, model.weights.h5"):
         load_bundle(path, kind="recognizer")
+
+
+def test_files_of_other_names_and_of_weights_alone_say_so(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "model.keras").rename(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match=r"model.zip: is a .keras model by another name. Rename it"):
+        load(tmp_path / "model.zip")
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"model.weights.h5: is an HDF5 file, with weights alone"):
+        load(tmp_path / "model.weights.h5")
 
 
 def test_another_programs_keras_model_is_refused(model, tmp_path):

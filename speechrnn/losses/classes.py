@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from speechrnn.losses.reduction import MeanLoss, weighted_mean
-from speechrnn.losses.targets import refuse
+from speechrnn.losses.reduction import MeanLoss, weighted_mean, weights_like
+from speechrnn.losses.targets import classes_like, refuse, shares_like
 
 
 def softmax_cross_entropy(
@@ -34,16 +34,17 @@ def softmax_cross_entropy(
         float32, the logits' shape without classes, in nats; 0, with a zero gradient, if the target is -1.
 
     Raises:
-        ValueError: A class is out of range; within a graph, `tf.errors.InvalidArgumentError`.
+        ValueError: The target does not fit the logits, or a class is out of range; within a graph, the latter is
+            `tf.errors.InvalidArgumentError`.
 
     Reference:
         Lin et al., "Focal loss for dense object detection", ICCV 2017, equation 5; smoothing as in Szegedy et al.,
         "Rethinking the Inception architecture", CVPR 2016, section 7.
     """
-    target, logits = tf.convert_to_tensor(target), tf.cast(logits, tf.float32)
-    count = logits.shape[-1]
+    logits = tf.cast(logits, tf.float32)
+    target, count = classes_like(target, logits), logits.shape[-1]
     if target.dtype.is_floating:
-        known, shares = tf.ones(tf.shape(logits)[:-1], tf.bool), tf.cast(target, tf.float32)
+        known, shares = tf.ones(tf.shape(logits)[:-1], tf.bool), target
     else:
         requirement = f"Classes must lie from 0 to {count - 1}, or be -1 where nothing is known."
         with tf.control_dependencies(refuse((target < -1) | (target >= count), target, requirement)):
@@ -56,8 +57,14 @@ def softmax_cross_entropy(
         terms *= (1.0 - tf.exp(log_p)) ** focal
     losses = -tf.reduce_sum(terms, -1)
     if weights is not None:
-        losses *= tf.linalg.matvec(shares, tf.constant(weights, tf.float32))
+        losses *= tf.linalg.matvec(shares, _for_each(weights, count))
     return tf.where(known, losses, 0.0)
+
+
+def _for_each(weights: Sequence[float], count: int) -> tf.Tensor:
+    if len(weights) != count:
+        raise ValueError(f"`weights` must be {count}, one for each class. Received: {len(weights)}, {list(weights)}.")
+    return tf.constant(weights, tf.float32)
 
 
 def sigmoid_cross_entropy(
@@ -79,14 +86,18 @@ def sigmoid_cross_entropy(
 
     Returns:
         float32 `(...)`, in nats.
+
+    Raises:
+        ValueError: Target and logits are of different shapes.
     """
-    target, logits = tf.cast(target, tf.float32), tf.cast(logits, tf.float32)
+    logits = tf.cast(logits, tf.float32)
+    target = shares_like(target, logits)
     smoothed = target * (1.0 - smoothing) + smoothing / 2
     present, absent = -tf.nn.softplus(-logits), -tf.nn.softplus(logits)
     if focal:
         present, absent = present * tf.sigmoid(-logits) ** focal, absent * tf.sigmoid(logits) ** focal
     if weights is not None:
-        present *= tf.constant(weights, tf.float32)
+        present *= _for_each(weights, logits.shape[-1])
     return -tf.reduce_mean(smoothed * present + (1.0 - smoothed) * absent, -1)
 
 
@@ -103,7 +114,7 @@ class ClassLoss(MeanLoss):
     Call arguments:
         y_true: int `(batch,)` or `(batch, frames)`, -1 if unknown; or float `(batch, classes)`.
         y_pred: float logits, with a last axis of classes.
-        sample_weight: Optional float `(batch,)`.
+        sample_weight: Optional float `(batch,)` or, with classes of frames, `(batch, frames)`.
 
     Returns:
         float32 scalar, nats per row or per frame; 0 if no class is known.
@@ -131,13 +142,10 @@ class ClassLoss(MeanLoss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """See the class."""
-        y_true = tf.convert_to_tensor(y_true)
+        y_true = tf.convert_to_tensor(y_true) if self.multi else classes_like(y_true, tf.convert_to_tensor(y_pred))
         losses = self.call(y_true, y_pred)
-        weight = tf.ones_like(losses)
-        if sample_weight is not None:
-            row = tf.cast(sample_weight, tf.float32)
-            weight *= tf.reshape(row, [-1] + [1] * (losses.shape.rank - 1))
-        if not y_true.dtype.is_floating:
+        weight = weights_like(losses, sample_weight)
+        if not (self.multi or y_true.dtype.is_floating):
             weight = tf.where(y_true >= 0, weight, 0.0)
         return weighted_mean(weight, losses)
 

@@ -6,9 +6,19 @@ import keras
 import tensorflow as tf
 
 from speechrnn.layers.derivatives import twice_differentiable, without_gradient
-from speechrnn.losses.lattice import CHUNK, LOG_MIN, LOG_ZERO, has_path, rounded, shifted, walk_backwards, walk_forwards
+from speechrnn.losses.lattice import (
+    CHUNK,
+    LOG_MIN,
+    LOG_ZERO,
+    has_path,
+    of_rows,
+    rounded,
+    shifted,
+    walk_backwards,
+    walk_forwards,
+)
 from speechrnn.losses.reduction import MeanLoss, mean_of_possible, weighted_mean
-from speechrnn.losses.targets import check_shapes, refused_labels
+from speechrnn.losses.targets import check_shapes, refuse, refused_labels, whole
 
 
 def required_frames(target: Any) -> tf.Tensor:
@@ -46,18 +56,23 @@ def ctc(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         and its gradient zero.
 
     Raises:
-        TypeError: The target is sparse or ragged.
-        ValueError: A label is outside the vocabulary or after the padding; `frames` exceeds the frames of the logits;
-            or the numbers of rows differ. Within a graph some of these are `tf.errors.InvalidArgumentError`.
+        TypeError: The target is sparse or ragged, or not numeric.
+        ValueError: A label is outside the vocabulary, not whole or after the padding; `frames` exceeds the frames of
+            the logits; or the numbers of rows differ. Within a graph some of these are
+            `tf.errors.InvalidArgumentError`.
 
     Reference:
         Graves et al., "Connectionist temporal classification", ICML 2006.
     """
-    target, frames = tf.cast(target, tf.int32), tf.cast(frames, tf.int32)
+    target, frames = whole(target, "Labels"), whole(frames, "`frames`")
     logits = tf.cast(logits, tf.float32)
     check_shapes(target, logits, frames)
     with tf.control_dependencies(refused_labels(target, logits, frames)):
         target = tf.identity(target)
+    return of_rows(_ctc, target, logits, frames)
+
+
+def _ctc(target: tf.Tensor, logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
     if tf.config.list_logical_devices("GPU"):
         return _ctc_of_tensorflow(target, logits, frames)
     return _ctc_eager(target, logits, frames) if tf.executing_eagerly() else _ctc_compiled(target, logits, frames)
@@ -295,6 +310,10 @@ class CTC(MeanLoss):
 
     Returns:
         float32 scalar, nats per utterance.
+
+    Raises:
+        ValueError: The two halves are no views of the same utterances; in a graph it is a
+            `tf.errors.InvalidArgumentError`.
     """
 
     def __init__(self, *, consistency: float = 0.0, name: str = "ctc", **kwargs: Any) -> None:
@@ -308,6 +327,8 @@ class CTC(MeanLoss):
         losses = self.call(y_true, y_pred) if frames is None else ctc(y_true, y_pred, frames)
         weight, mean = mean_of_possible(losses, sample_weight)
         if self.consistency:
+            with tf.control_dependencies(_refused_views(tf.convert_to_tensor(y_true))):
+                y_pred = tf.identity(y_pred)
             frames = tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]) if frames is None else frames
             mean += self.consistency * weighted_mean(tf.split(weight, 2)[0], consistency(y_pred, frames))
         return mean
@@ -315,6 +336,18 @@ class CTC(MeanLoss):
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""
         return ctc(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
+
+
+def _refused_views(target: tf.Tensor) -> list[tf.Operation]:
+    """Refuse a batch whose halves are not two views of the same utterances; see `refuse`."""
+    requirement = (
+        "With `consistency` the second half of a batch must be the utterances of the first half again, in their order, "
+        "as `pipeline.batches` makes them with views=2."
+    )
+    if target.shape[0] is not None and target.shape[0] % 2:
+        raise ValueError(f"{requirement} Received: {target.shape[0]} rows.")
+    first, second = tf.split(target, 2)
+    return refuse(first != second, second, requirement)
 
 
 class LossWithCTC(MeanLoss):
@@ -361,3 +394,8 @@ class LossWithCTC(MeanLoss):
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each row over all frames: float32 `(batch,)`."""
         return self.rows(y_true, y_pred, tf.fill(tf.shape(y_pred)[:1], tf.shape(y_pred)[1]))
+
+
+def measured(loss: Any, training: bool) -> Any:
+    """A loss without what only training has: two views of an utterance, whose `consistency` is counted."""
+    return loss if training or not loss.consistency else loss.from_config({**loss.get_config(), "consistency": 0.0})

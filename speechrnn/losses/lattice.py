@@ -19,6 +19,22 @@ LOG_MIN = LOG_ZERO / 1e6
 """Lower limit for log-probabilities of symbols; a path with one of these is impossible."""
 
 
+def of_rows(
+    loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    target: tf.Tensor,
+    logits: tf.Tensor,
+    frames: tf.Tensor,
+) -> tf.Tensor:
+    """The losses of a batch that may be empty, as one of several devices may get it, or be without a frame."""
+    batch, steps = logits.shape[:2]
+    if batch and steps:
+        return loss(target, logits, frames)
+    rows, more = tf.shape(logits)[0], tf.maximum(1 - tf.shape(logits)[:2], 0)  # padding by nothing copies nothing
+    padded = tf.pad(logits, tf.pad(more[:, None], [[0, logits.shape.rank - 2], [1, 0]]))
+    padded.set_shape([batch or None, steps or None, *logits.shape[2:]])
+    return loss(tf.pad(target, [[0, more[0]], [0, 0]]), padded, tf.pad(frames, [[0, more[0]]]))[:rows]
+
+
 def rounded(count: tf.Tensor) -> tf.Tensor:
     """The smallest of 64, 96, 128, 192, ... that is at least `count`, so that few sizes are compiled."""
     sizes = tf.constant([k << n for n in range(5, 26) for k in (2, 3)])

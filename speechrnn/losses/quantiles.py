@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from speechrnn.losses.reduction import MeanLoss, weighted_mean
+from speechrnn.losses.reduction import MeanLoss, weighted_mean, weights_like
+from speechrnn.losses.targets import rows_like
 
 
 def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
@@ -39,6 +40,9 @@ def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor
     Returns:
         float32 `(...)`, the mean over the quantiles; 0, with a zero gradient, if the target is NaN.
 
+    Raises:
+        ValueError: Target and forecast do not fit each other.
+
     Reference:
         Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
 
@@ -46,7 +50,13 @@ def pinball(target: Any, forecast: Any, quantiles: Sequence[float]) -> tf.Tensor
     >>> [round(float(loss), 3) for loss in pinball([2.0], [[1.0, 2.0, 4.0]], (0.1, 0.5, 0.9))]
     [0.2]
     """
-    target, forecast = tf.cast(target, tf.float32)[..., None], tf.cast(forecast, tf.float32)
+    forecast = tf.cast(forecast, tf.float32)
+    target = tf.cast(rows_like(target, forecast), tf.float32)[..., None]
+    if not target.shape.is_compatible_with([*forecast.shape[:-1], 1]):
+        raise ValueError(
+            "A forecast must have one more axis than its target, that of the quantiles. Received: a target of shape "
+            f"{target.shape[:-1]} and a forecast of shape {forecast.shape}."
+        )
     levels = tf.constant(quantiles, tf.float32)
     error = tf.where(tf.math.is_nan(target), tf.zeros_like(forecast), target - forecast)
     return tf.reduce_mean(2.0 * tf.maximum(levels * error, (levels - 1.0) * error), -1)
@@ -62,7 +72,7 @@ class QuantileLoss(MeanLoss):
     Call arguments:
         y_true: float `(batch, ...)`, NaN if unknown.
         y_pred: float `(batch, ..., quantiles)`.
-        sample_weight: Optional float `(batch,)`.
+        sample_weight: Optional float `(batch,)`, or one for each value.
 
     Returns:
         float32 scalar, in the unit of the target; 0 if no value is known.
@@ -76,11 +86,8 @@ class QuantileLoss(MeanLoss):
         """See the class."""
         y_true = tf.cast(y_true, tf.float32)
         losses = self.call(y_true, y_pred)
-        weight = tf.cast(~tf.math.is_nan(y_true), tf.float32)
-        if sample_weight is not None:
-            row = tf.cast(sample_weight, tf.float32)
-            weight *= tf.reshape(row, [-1] + [1] * (losses.shape.rank - 1))
-        return weighted_mean(weight, losses)
+        known = tf.where(tf.math.is_nan(tf.reshape(y_true, tf.shape(losses))), 0.0, weights_like(losses, sample_weight))
+        return weighted_mean(known, losses)
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         """Loss of each value."""

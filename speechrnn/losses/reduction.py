@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from speechrnn.layers.config import Configured
 
-__all__ = ["MeanLoss", "mean_of_possible", "summed", "summed_by", "weighted_mean"]
+__all__ = ["MeanLoss", "mean_of_possible", "summed", "summed_by", "weighted_mean", "weights_like"]
 
 Sum = Callable[[Sequence[tf.Tensor]], Sequence[tf.Tensor]]
 """Returns the sums of tensors over all processes."""
@@ -51,6 +51,38 @@ def weighted_mean(weight: Any, values: Any) -> tf.Tensor:
     return part + tf.stop_gradient(tf.math.divide_no_nan(sums[0], sums[1]) - part)
 
 
+def weights_like(values: tf.Tensor, sample_weight: Any) -> tf.Tensor:
+    """Weights as float32 of the shape of `values`.
+
+    Args:
+        values: `(batch, ...)`, what is weighted.
+        sample_weight: A number, a weight for each row, or one for each value; with axes of size 1 behind, as Keras's
+            losses take them, or None.
+
+    Raises:
+        ValueError: They are of another shape.
+    """
+    ones = tf.ones_like(values, tf.float32)
+    if sample_weight is None:
+        return ones
+    weight = tf.cast(sample_weight, tf.float32)
+    while weight.shape.rank and weight.shape.rank > values.shape.rank and weight.shape[-1] == 1:
+        weight = tf.squeeze(weight, -1)
+    if weight.shape.rank is None:  # arrays lose theirs in Keras's `fit`
+        rows, all_of_them = tf.concat([tf.shape(values)[:1], [1] * (values.shape.rank - 1)], 0), tf.shape(values)
+        return ones * tf.reshape(weight, tf.where(tf.size(weight) == rows[0], rows, all_of_them))
+    rows = values.shape[:1] + [1] * (values.shape.rank - 1)
+    if weight.shape.rank == 1 and weight.shape.is_compatible_with(rows[:1]):
+        weight = tf.reshape(weight, [-1, *rows[1:]])
+    fitting: list[Any] = [[], rows, values.shape]
+    if not any(weight.shape.is_compatible_with(shape) for shape in fitting):
+        raise ValueError(
+            f"`sample_weight` must be a weight for each row, or one for each value, of shape {tuple(values.shape)}. "
+            f"Received: shape {tuple(weight.shape)}."
+        )
+    return ones * weight
+
+
 class MeanLoss(Configured, keras.losses.Loss):
     """Base of losses that are a weighted mean over a batch; the subclass gives losses and weights.
 
@@ -72,12 +104,10 @@ def mean_of_possible(losses: Any, sample_weight: Any) -> tuple[tf.Tensor, tf.Ten
 
     Args:
         losses: float32 `(batch,)`; infinite for an impossible row.
-        sample_weight: float `(batch,)` or `(batch, 1)`, or None.
+        sample_weight: See `weights_like`.
 
     Returns:
         float32 `(batch,)` weights, 0 for impossible rows; and the mean.
     """
-    weight = tf.where(tf.math.is_inf(losses), 0.0, 1.0)
-    if sample_weight is not None:
-        weight *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+    weight = tf.where(tf.math.is_inf(losses), 0.0, weights_like(losses, sample_weight))
     return weight, weighted_mean(weight, tf.where(weight == 0, 0.0, losses))

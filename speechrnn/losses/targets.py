@@ -29,6 +29,86 @@ def refuse(wrong: Any, values: Any, requirement: str) -> list[tf.Operation]:
     return []
 
 
+def whole(values: Any, noun: str) -> tf.Tensor:
+    """Whole numbers as int32.
+
+    Args:
+        values: Of any type of numbers.
+        noun: What they are, for the error.
+
+    Raises:
+        TypeError: They are no numbers.
+        ValueError: One is not whole, or beyond int32; see `refuse`.
+    """
+    values = values if isinstance(values, tf.SparseTensor | tf.RaggedTensor) else tf.convert_to_tensor(values)
+    if not (values.dtype.is_floating or values.dtype.is_integer):
+        raise TypeError(f"{noun} must be whole numbers. Received: {values.dtype.name}.")
+    found = tf.cast(values, tf.int32)
+    if values.dtype == tf.int32 or not isinstance(values, tf.Tensor):
+        return found
+    with tf.control_dependencies(
+        refuse(tf.cast(found, values.dtype) != values, values, f"{noun} must be whole numbers, of 32 bits.")
+    ):
+        return tf.identity(found)
+
+
+def rows_like(target: Any, outputs: tf.Tensor) -> tf.Tensor:
+    """A target with one value for each row of outputs `(..., last)`.
+
+    It may have an axis of size 1 behind, as Keras's losses take it, and an unknown rank, as arrays get in `fit`.
+    """
+    target = tf.convert_to_tensor(target)
+    if target.shape.rank is None:
+        return tf.reshape(target, tf.shape(outputs)[:-1])
+    return tf.squeeze(target, -1) if target.shape.rank == outputs.shape.rank and target.shape[-1] == 1 else target
+
+
+def shares_like(target: Any, logits: tf.Tensor) -> tf.Tensor:
+    """A target with a share for each logit, as float32.
+
+    Raises:
+        ValueError: It is of another shape.
+    """
+    target = tf.cast(target, tf.float32)
+    if not target.shape.is_compatible_with(logits.shape):
+        raise ValueError(
+            "Targets of classes that do not exclude each other must be like the logits, 0 or 1 for each class. "
+            f"Received: targets of shape {target.shape} and logits of shape {logits.shape}."
+        )
+    return tf.reshape(target, tf.shape(logits)) if target.shape.rank is None else target
+
+
+def classes_like(target: Any, logits: tf.Tensor) -> tf.Tensor:
+    """Targets of exclusive classes as the logits need them.
+
+    Args:
+        target: Indices of the classes, see `rows_like`; or like `logits`: a share of each class.
+        logits: float `(..., classes)`.
+
+    Returns:
+        int32 indices, or float32 shares.
+
+    Raises:
+        ValueError: They are of another shape, or an index is not whole; see `refuse`.
+    """
+    target = tf.convert_to_tensor(target)
+    if target.shape.rank is None and target.dtype.is_floating:
+        return tf.cond(
+            tf.size(target) != tf.size(logits),  # there are two classes or more
+            lambda: tf.one_hot(whole(rows_like(target, logits), "Classes"), logits.shape[-1]),
+            lambda: tf.cast(tf.reshape(target, tf.shape(logits)), tf.float32),
+        )
+    target = rows_like(target, logits)
+    if target.shape.rank == logits.shape.rank and target.shape.is_compatible_with(logits.shape):
+        return tf.cast(target, tf.float32)
+    if not target.shape.is_compatible_with(logits.shape[:-1]):
+        raise ValueError(
+            "Targets must be the index of a class for each row of logits, or a share for each class. Received: targets "
+            f"of shape {target.shape} and logits of shape {logits.shape}."
+        )
+    return whole(target, "Classes")
+
+
 def check_shapes(target: Any, logits: tf.Tensor, frames: tf.Tensor) -> None:
     """Refuse targets and frames whose batch size is not that of the logits.
 

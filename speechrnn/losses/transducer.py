@@ -7,8 +7,18 @@ import tensorflow as tf
 
 from speechrnn.layers.derivatives import twice_differentiable, without_gradient
 from speechrnn.losses.connectionist import LossWithCTC
-from speechrnn.losses.lattice import CHUNK, LOG_MIN, LOG_ZERO, has_path, rounded, shifted, walk_backwards, walk_forwards
-from speechrnn.losses.targets import check_shapes, refused_labels
+from speechrnn.losses.lattice import (
+    CHUNK,
+    LOG_MIN,
+    LOG_ZERO,
+    has_path,
+    of_rows,
+    rounded,
+    shifted,
+    walk_backwards,
+    walk_forwards,
+)
+from speechrnn.losses.targets import check_shapes, refused_labels, whole
 
 
 def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
@@ -29,10 +39,10 @@ def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         frames: its loss is infinite and its gradient zero.
 
     Raises:
-        TypeError: The target is sparse or ragged.
-        ValueError: A label is outside the vocabulary or after the padding; `frames` exceeds the frames of the logits;
-            the numbers of rows differ; or the logits do not have `labels + 1` positions. Within a graph some of these
-            are `tf.errors.InvalidArgumentError`.
+        TypeError: The target is sparse or ragged, or not numeric.
+        ValueError: A label is outside the vocabulary, not whole or after the padding; `frames` exceeds the frames of
+            the logits; the numbers of rows differ; or the logits do not have `labels + 1` positions. Within a graph
+            some of these are `tf.errors.InvalidArgumentError`.
 
     Reference:
         Graves, "Sequence transduction with recurrent neural networks", arXiv:1211.3711, 2012, section 2.4.
@@ -43,7 +53,7 @@ def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
     >>> bool(abs(loss - 3 * tf.math.log(3.0) + tf.math.log(2.0)) < 1e-5)  # one label and two blanks, on two paths
     True
     """
-    target, frames = tf.cast(target, tf.int32), tf.cast(frames, tf.int32)
+    target, frames = whole(target, "Labels"), whole(frames, "`frames`")
     logits = tf.cast(logits, tf.float32)
     check_shapes(target, logits, frames)
     num_labels = target.shape[-1]
@@ -60,7 +70,7 @@ def transducer(target: Any, logits: Any, frames: Any) -> tf.Tensor:
         & tf.sequence_mask(labels + 1, tf.shape(logits)[2])[:, None]
     )
     logits = tf.where(valid[..., None], logits, 0.0)  # the padding may be anything, NaN too
-    return _eager(target, logits, frames) if tf.executing_eagerly() else _transducer(target, logits, frames)
+    return of_rows(_eager if tf.executing_eagerly() else _transducer, target, logits, frames)
 
 
 class _Lattice(NamedTuple):

@@ -46,11 +46,13 @@ class Bundle(ModelMethods, keras.Model):
         outputs_are: What they stand for, for the error message.
 
     Raises:
-        ValueError: The network has another number of outputs.
+        ValueError: The network is not functional, or has another number of outputs.
     """
 
     kind: ClassVar[str]
     """Name of its kind in `speechrnn.models.kinds`."""
+    _default_loss: keras.losses.Loss | None = None
+    """The loss if `compile` was not given one of its class; None for a kind whose `_loss` has no options."""
     vocabularies: ClassVar[tuple[str, ...]] = ("vocabulary",)
     """Names of constructor arguments that are vocabularies."""
 
@@ -58,6 +60,11 @@ class Bundle(ModelMethods, keras.Model):
         self, network: keras.Model, card: dict[str, Any] | None, *, outputs: int, outputs_are: str, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(network, keras.Model) or len(getattr(network, "outputs", None) or ()) != 1:
+            raise ValueError(
+                "The network must be a functional Keras model, keras.Model(inputs, output), with one output. Received: "
+                f"{network!r:.200}."
+            )
         size = network.output_shape[-1]
         if size != outputs:
             raise ValueError(f"The network must have {outputs} outputs, {outputs_are}. Received: {size} outputs.")
@@ -67,6 +74,29 @@ class Bundle(ModelMethods, keras.Model):
     def serving_outputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The outputs of a SavedModel's serving function, by name."""
         raise NotImplementedError
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The kind's loss plus the layers' losses; to set its options, `compile` with a loss of the same class.
+
+        Raises:
+            ValueError: `compile` was given another loss.
+        """
+        default, loss = self._default_loss, self.loss
+        if loss is not None and not (default is not None and isinstance(loss, type(default))):
+            options = (
+                "." if default is None else f", or set its options by speechrnn.losses.{type(default).__name__}(...)."
+            )
+            raise ValueError(
+                f"A {type(self).__name__} has its own loss. Leave `loss` out of `compile`{options} Received: "
+                f"loss={loss!r}."
+            )
+        loss = default if loss is None else loss
+        return sum(self.losses, start=self._loss(loss, x, y, y_pred, sample_weight, training))
+
+    def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        return loss(y, y_pred, sample_weight)
 
     def with_parts(self, **others: Any) -> Self:
         """A new, uncompiled model of the same parts, some of them replaced; Keras saves no optimizer with it."""
@@ -222,9 +252,6 @@ class SignalBundle(Bundle):
         ValueError: Features, network and outputs do not fit each other.
     """
 
-    _default_loss: keras.losses.Loss
-    """The loss if `compile` was not given one of its class."""
-
     def __init__(
         self,
         features: keras.Layer,
@@ -236,7 +263,13 @@ class SignalBundle(Bundle):
         **kwargs: Any,
     ) -> None:
         super().__init__(network, card, outputs=outputs, outputs_are=outputs_are, **kwargs)
-        width = network.input_shape[0][-1]
+        shapes = [tuple(given.shape) for given in network.inputs]
+        if [len(shape) for shape in shapes] != [3, 1]:
+            raise ValueError(
+                "The network must take [features (batch, frames, features), frames (batch,)], also if it does not need "
+                f"the frames. Received: inputs {shapes}."
+            )
+        width = shapes[0][-1]
         if width != features.num_features:
             raise ValueError(
                 f"The network expects {width} features per frame. Received: {type(features).__name__} with "
@@ -278,16 +311,6 @@ class SignalBundle(Bundle):
         values = self.features(inputs["signal"], inputs["length"], training=training)
         return self.network([values, self.features.frame_count(inputs["length"])], training=training)
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """The kind's loss plus the layers' losses; to set its options, `compile` with a loss of the same class."""
-        loss = self.loss if isinstance(self.loss, type(self._default_loss)) else self._default_loss
-        return sum(self.losses, start=self._loss(loss, x, y, y_pred, sample_weight, training))
-
-    def _loss(self, loss: keras.losses.Loss, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
-        return loss(y, y_pred, sample_weight)
-
     def logit_frames(self, inputs: dict[str, Any]) -> Any:
         """Number of valid frames in the logits of `inputs`: int32 `(batch,)`."""
         frames = inputs["frames"] if "frames" in inputs else self.features.frame_count(inputs["length"])
@@ -319,6 +342,8 @@ def read(path: str | os.PathLike[str]) -> keras.Model:
     path = os.fspath(path)
     check_path(path)
     guard.check(path)
+    if not path.endswith(".keras"):  # Keras goes by the name
+        raise ValueError(f"{path}: is a .keras model by another name. Rename it, so that it ends in .keras.")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

@@ -74,6 +74,8 @@ def read(model: str | os.PathLike[str] | bytes) -> OnnxFile:
         message = "is not an ONNX model. Make one with `speechrnn export --model MODEL.keras`."
         if content.startswith(b"version https://git-lfs"):
             message = "is a Git LFS pointer: run `git lfs pull`."
+        elif content.startswith(b"\x89HDF"):
+            message = "is an HDF5 file, with weights alone or of an older Keras. A model is one .keras file."
         raise ValueError(f"{name}: {message}") from error
     if PREFIX + "format_version" not in properties:
         raise ValueError(

@@ -10,6 +10,8 @@ import tensorflow as tf
 from speechrnn.layers.config import Configured
 from speechrnn.layers.graph import layers_of
 from speechrnn.losses import ClassLoss
+from speechrnn.losses.reduction import weights_like
+from speechrnn.losses.targets import classes_like, shares_like
 from speechrnn.models import bundle
 from speechrnn.runtime.batches import check_signals
 from speechrnn.tasks.classification.methods import ClassifierMethods
@@ -84,9 +86,9 @@ class SequenceClassifier(ClassifierMethods, bundle.SignalBundle):
         return self.task == "frames"
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The accuracy, besides the loss."""
+        """The accuracy and the metrics of `compile`, besides the loss."""
         self._accuracy.update_state(y, y_pred, sample_weight)
-        return self.get_metrics_result()
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def probabilities(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Probabilities of the classes for a batch of signals at `sample_rate`.
@@ -123,16 +125,14 @@ class Accuracy(Configured, keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch; targets and logits are those of `speechrnn.losses.ClassLoss`."""
-        y_true = tf.convert_to_tensor(y_true)
+        y_pred = tf.convert_to_tensor(y_pred)
         if self.multi:
-            hits, known = (y_true > 0.5) == (y_pred > 0), tf.ones_like(y_pred, tf.bool)
+            hits, known = (shares_like(y_true, y_pred) > 0.5) == (y_pred > 0), tf.ones_like(y_pred, tf.bool)
         else:
-            truth = tf.argmax(y_true, -1, tf.int32) if y_true.dtype.is_floating else tf.cast(y_true, tf.int32)
+            truth = classes_like(y_true, y_pred)
+            truth = tf.argmax(truth, -1, tf.int32) if truth.dtype.is_floating else truth
             hits, known = truth == tf.argmax(y_pred, -1, tf.int32), truth >= 0
-        weight = tf.cast(known, tf.float32)
-        if sample_weight is not None:
-            row = tf.cast(sample_weight, tf.float32)
-            weight *= tf.reshape(row, [-1] + [1] * (weight.shape.rank - 1))
+        weight = tf.where(known, weights_like(tf.cast(known, tf.float32), sample_weight), 0.0)
         self.right.assign_add(tf.reduce_sum(weight * tf.cast(hits, tf.float32)))
         self.total.assign_add(tf.reduce_sum(weight))
 

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.losses import softmax_cross_entropy
+from speechrnn.losses.reduction import weighted_mean, weights_like
 from speechrnn.models import bundle, kinds
 from speechrnn.tasks.language.methods import LanguageMethods
 from speechrnn.text import Vocabulary
@@ -51,13 +53,11 @@ class LanguageModel(LanguageMethods, bundle.Bundle):
         """See the class."""
         return self.network([inputs["ids"], inputs["length"]], training=training)
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
+    def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
         """Nats per symbol, over the valid steps of the batch; `y` int32 `(batch, steps)` is each next symbol."""
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(y, tf.int32), tf.cast(y_pred, tf.float32))
-        valid = tf.sequence_mask(x["length"], tf.shape(losses)[1], tf.float32)
-        return tf.reduce_sum(losses * valid) / tf.reduce_sum(valid)
+        losses = softmax_cross_entropy(y, y_pred)
+        valid = tf.sequence_mask(x["length"], tf.shape(losses)[1])
+        return weighted_mean(tf.where(valid, weights_like(losses, sample_weight), 0.0), losses)
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `LanguageMethods`."""

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from speechrnn.losses.connectionist import LossWithCTC
+from speechrnn.losses.connectionist import LossWithCTC, measured
 from speechrnn.tasks.recognition.model import SpeechRecognizer
 from speechrnn.text import Vocabulary
 
@@ -47,4 +47,5 @@ class EncoderRecognizer(SpeechRecognizer):
     def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
         ctc, frames = self.ctc_outputs(y_pred) if loss.ctc else None, self.logit_frames(x)
         y = without_padding(y)
+        loss = measured(loss, training)
         return loss(y, self.symbol_logits(y_pred, y, frames, training), sample_weight, frames, ctc)

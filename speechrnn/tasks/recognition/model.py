@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.losses import CTC, required_frames
+from speechrnn.losses.connectionist import measured
+from speechrnn.losses.reduction import weights_like
 from speechrnn.models import bundle
 from speechrnn.tasks.recognition.methods import RecognizerMethods
 from speechrnn.tasks.recognition.model_types import has_encoder
@@ -56,6 +58,11 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
     ) -> None:
         outputs = {"outputs": len(vocabulary), "outputs_are": "one for each symbol of the vocabulary and the blank"}
         super().__init__(features, network, card, **{**outputs, **kwargs})
+        if len(network.output_shape) != 3:
+            raise ValueError(
+                "The network must have outputs for each frame, (batch, frames, outputs). Received: outputs "
+                f"{network.output_shape}. Build its last recurrent layer with return_sequences=True."
+            )
         self.vocabulary, self._default_loss = vocabulary, self.loss_class()
         self._token_errors = None if has_encoder(self) else TokenErrorRate(name="token_error_rate")
 
@@ -79,13 +86,13 @@ class SpeechRecognizer(RecognizerMethods, bundle.SignalBundle):
         return SpeechRecognizer(features, with_outputs(self.network, sources), vocabulary, card=self.card)
 
     def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
-        return loss(y, y_pred, sample_weight, self.logit_frames(x))
+        return measured(loss, training)(y, y_pred, sample_weight, self.logit_frames(x))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The loss, and the token error rate by the best path unless the model needs a search."""
         if self._token_errors is not None:
             self._token_errors.update_state(y, y_pred, sample_weight, self.logit_frames(x))
-        return self.get_metrics_result()
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def logits(self, signals: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Logits of a batch of signals at `sample_rate`.
@@ -116,7 +123,7 @@ class TokenErrorRate(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, frames: Any = None) -> None:
         """Add a batch: targets `(batch, labels)`, logits `(batch, frames, vocabulary)`."""
-        y_true = tf.cast(y_true, tf.int32)
+        y_true = tf.ensure_shape(tf.cast(y_true, tf.int32), [None, None])
         best = tf.argmax(y_pred, -1, tf.int32)
         if frames is not None:
             best = tf.where(tf.sequence_mask(frames, tf.shape(best)[1]), best, 0)
@@ -124,7 +131,7 @@ class TokenErrorRate(keras.metrics.Metric):
         hypothesis = tf.sparse.from_dense(_left_packed(tf.where(repeated, 0, best)))
         errors = tf.edit_distance(hypothesis, tf.sparse.from_dense(y_true), normalize=False)
         tokens = tf.cast(tf.math.count_nonzero(y_true, 1), tf.float32)
-        weight = tf.ones_like(tokens) if sample_weight is None else tf.cast(sample_weight, tf.float32)
+        weight = weights_like(tokens, sample_weight)
         if frames is not None:
             weight = tf.where(required_frames(y_true) <= frames, weight, 0.0)
         self.errors.assign_add(tf.reduce_sum(weight * errors))

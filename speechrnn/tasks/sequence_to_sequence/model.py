@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from speechrnn.losses import ClassLoss
 from speechrnn.models import bundle
 from speechrnn.tasks.sequence_to_sequence.layers import AttentionDecoder
 from speechrnn.tasks.sequence_to_sequence.methods import SequenceMethods
@@ -67,6 +68,7 @@ class SequenceToSequence(SequenceMethods, DecoderSteps, bundle.TwoPartBundle):
         if max_length < 1:
             raise ValueError(f"`max_length` must be at least 1. Received: {max_length}.")
         self.source, self.target, self.max_length = source, target, max_length
+        self._default_loss = ClassLoss()
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """See the class."""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from speechrnn.features import LogMel
+from speechrnn.losses.reduction import weights_like
 from speechrnn.models import bundle
 from speechrnn.tasks.synthesis.methods import SynthesizerMethods
 from speechrnn.tasks.synthesis.network import VARIANCES
@@ -96,13 +97,11 @@ class SpeechSynthesizer(SynthesizerMethods, bundle.TwoPartBundle):
         first, spectrum = self.decoder(decoder_inputs, training=training)
         return {"variances": predicted, "first": first, "spectrum": spectrum}
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """The sum of `losses`."""
-        return tf.add_n(list(self.losses_of(x, y, y_pred).values()))
+    def _loss(self, loss: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        """The sum of `losses_of`."""
+        return tf.add_n(list(self.losses_of(x, y, y_pred, sample_weight).values()))
 
-    def losses_of(self, x: Any, y: Any, y_pred: Any) -> dict[str, Any]:
+    def losses_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The terms of the loss, over the valid frames and phones of the batch.
 
         `spectrum` is the mean absolute plus half the mean squared error of both spectra, in nats; `duration`, `pitch`
@@ -112,18 +111,19 @@ class SpeechSynthesizer(SynthesizerMethods, bundle.TwoPartBundle):
             x: See the class; `frames` int32 `(batch,)` is the number of valid frames.
             y: The spectrum of the recording, float32 `(batch, frames, features)`.
             y_pred: What `call` returned.
+            sample_weight: Weights of the rows, float `(batch,)`, or None.
         """
-        count = tf.shape(y)[1]
-        valid = tf.sequence_mask(x["frames"], count, tf.float32)[:, :, None]
+        count, weight = tf.shape(y)[1], weights_like(tf.cast(x["count"], tf.float32), sample_weight)[:, None, None]
+        valid = tf.sequence_mask(x["frames"], count, tf.float32)[:, :, None] * weight
         values = tf.reduce_sum(valid) * y.shape[-1]
 
         def distance(predicted: Any) -> Any:
-            error = (predicted[:, :count] - y) * valid
-            return tf.reduce_sum(tf.abs(error) + 0.5 * tf.square(error)) / values
+            error = predicted[:, :count] - y
+            return tf.math.divide_no_nan(tf.reduce_sum((tf.abs(error) + 0.5 * tf.square(error)) * valid), values)
 
-        phones = tf.sequence_mask(x["count"], tf.shape(x["phones"])[1], tf.float32)[:, :, None]
-        squared = tf.reduce_sum(tf.square((y_pred["variances"] - x["variances"]) * phones), [0, 1])
-        duration, pitch, energy = tf.unstack(squared / tf.reduce_sum(phones), num=VARIANCES)
+        phones = tf.sequence_mask(x["count"], tf.shape(x["phones"])[1], tf.float32)[:, :, None] * weight
+        squared = tf.reduce_sum(tf.square(y_pred["variances"] - x["variances"]) * phones, [0, 1])
+        duration, pitch, energy = tf.unstack(tf.math.divide_no_nan(squared, tf.reduce_sum(phones)), num=VARIANCES)
         spectra = 0.5 * (distance(y_pred["first"]) + distance(y_pred["spectrum"]))
         return {"spectrum": spectra, "duration": duration, "pitch": 0.1 * pitch, "energy": 0.1 * energy}
 
