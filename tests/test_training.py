@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -342,6 +343,53 @@ def test_resuming_on_other_examples_is_refused(corpus, finished, count, how, sai
         train(small_model(), corpus[0][:count], options=options, out=finished, resume=True, verbose=False, **how)
 
 
+@pytest.mark.parametrize("change", ["text", "order", "another"])
+def test_resuming_on_as_many_other_examples_is_refused(corpus, finished, change):
+    examples = corpus[0][:8]
+    if change == "text":
+        examples = [*examples[:-1], dataclasses.replace(examples[-1], text=examples[-1].text + "a")]
+    examples = (
+        examples[::-1] if change == "order" else [*examples[1:], corpus[0][8]] if change == "another" else examples
+    )
+    options = TrainingOptions(epochs=1, batch_size=4)
+    with pytest.raises(ValueError, match="was given examples of digest: .* Resume with the same examples"):
+        train(small_model(), examples, options=options, out=finished, resume=True, verbose=False)
+
+
+def test_resuming_with_the_recordings_in_another_folder(corpus, finished, tmp_path):
+    moved = [dataclasses.replace(one, path=str(tmp_path / Path(one.path).name)) for one in corpus[0][:8]]
+    for old, new in zip(corpus[0], moved, strict=False):
+        shutil.copy(old.path, new.path)
+    options = TrainingOptions(epochs=1, batch_size=4)
+    run = train(small_model(), moved, options=options, out=finished, resume=True, verbose=False)
+    assert len(run.history) == 1  # it was at its end
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "seeds"])
+def test_a_state_that_was_lost_is_named(corpus, finished, tmp_path, damage):
+    shutil.copytree(finished.with_suffix(".training"), tmp_path / "a.training")
+    shutil.copy(finished, tmp_path / "a.keras")
+    (weights,) = (tmp_path / "a.training").glob("state-*.weights.h5")
+    if damage == "gone":
+        weights.unlink()
+    elif damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:3000])
+    else:
+        state = json.loads((tmp_path / "a.training" / "state.json").read_text())
+        (tmp_path / "a.training" / "state.json").write_text(json.dumps({**state, "seeds": [[1, 2]] * 9}))
+    options = TrainingOptions(epochs=1, batch_size=4)
+    with pytest.raises(ValueError, match=r"state-0001.weights.h5: the weights of the run to resume .*--overwrite"):
+        train(small_model(), corpus[0][:8], options=options, out=tmp_path / "a.keras", resume=True, verbose=False)
+
+
+def test_a_model_without_weights_to_train_is_refused(corpus, tmp_path):
+    model = small_model()
+    model.trainable = False
+    with pytest.raises(ValueError, match="The model has no weights that can be trained"):
+        train(model, corpus[0][:8], out=tmp_path / "a.keras", verbose=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_resuming_another_model_is_refused(corpus, finished):
     vocabulary = Vocabulary("abc")
     network = recurrent_ctc("gru", num_features=16, vocabulary_size=len(vocabulary), units=17, layers=1, stack=2)
@@ -404,6 +452,7 @@ def test_the_models_file_must_be_a_keras_file(corpus, tmp_path):
         ("average", -0.1),
         ("monitor", "cer"),
         ("clip_norm", -1.0),
+        ("seed", -1),
     ],
 )
 def test_options_out_of_range_are_refused(name, value):

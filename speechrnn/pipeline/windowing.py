@@ -12,7 +12,7 @@ import numpy as np
 
 from speechrnn.data.examples import read_series
 from speechrnn.data.manifest import Example
-from speechrnn.faults import CheckedOptions, Count, Faults, data_error, options_as_keywords
+from speechrnn.faults import CheckedOptions, Count, Faults, NonNegativeInt, data_error, options_as_keywords
 from speechrnn.pipeline.loading import Loaded
 
 _SAME_RATE = 1e-3
@@ -39,7 +39,7 @@ class Windowing(CheckedOptions):
     """Windows in every batch."""
     shuffle: bool = False
     """Another order every epoch; otherwise in the order of time."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the order."""
     max_gap: int = MAX_GAP
     """Longest run of missing samples that is filled by a straight line; a series with a longer one is dropped."""

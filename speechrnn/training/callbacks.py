@@ -1,21 +1,24 @@
 """Callbacks of training: validation, saving the best model and the state to resume from, and progress."""
 
+import hashlib
 import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from speechrnn import files
 from speechrnn.faults import file_faults, read_text
 from speechrnn.models.bundle import Bundle
+from speechrnn.pipeline.graph import plan_of
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, inner
 from speechrnn.training.options import TrainingOptions
@@ -41,7 +44,7 @@ class RunState:
     seeds: list[list[int]] = field(default_factory=list)
     """State of each random generator of the model, which Keras leaves out of its weights."""
     given: dict[str, Any] = field(default_factory=dict)
-    """The training data: numbers of batches, and the augmentation."""
+    """The training data: numbers of batches, the augmentation, and digests of the examples."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunState | None":
@@ -66,7 +69,7 @@ class RunState:
                 f"{_listed(changed)}. Resume with the same examples and augmentation, or start over with "
                 "overwrite=True (--overwrite)."
             )
-        self.given = data
+        self.given = {**self.given, **data}
 
     def sync_from(self, hosts: Hosts) -> None:
         """Copy what decides how a run continues from the first of several processes."""
@@ -95,13 +98,33 @@ class RunState:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Keras warns of weights that it does not load
                 model.load_weights(path)
+            for variable, value in zip(_generators(model), self.seeds, strict=True):
+                variable.assign(value)
         except (ValueError, UserWarning) as error:
             raise ValueError(
                 f"{path}: the weights of the run to resume do not fit this model. Build the model with the options and "
                 "examples that the run was started with, or start over with overwrite=True (--overwrite)."
             ) from error
-        for variable, value in zip(_generators(model), self.seeds, strict=True):
-            variable.assign(value)
+        except (OSError, KeyError, RuntimeError) as error:  # of h5py
+            raise ValueError(
+                f"{path}: the weights of the run to resume are missing or damaged ({error}). Start over with "
+                "overwrite=True (--overwrite)."
+            ) from error
+
+
+def digest(dataset: tf.data.Dataset | None, examples: Sequence[Any]) -> str:
+    """What tells the examples of a dataset, in their order, from others; the folder they lie in does not matter.
+
+    Args:
+        dataset: Made of them, or None.
+        examples: All that were given, for a plan that does not list those that were kept.
+    """
+    entries = None if dataset is None else getattr(plan_of(dataset), "entries", None)
+    found = hashlib.sha256()
+    for example in examples if entries is None else (entry.example for entry in entries):
+        known = vars(example) if is_dataclass(example) else {"": example}
+        found.update(f"{[(name, value) for name, value in known.items() if name != 'path']!r}\n".encode())
+    return found.hexdigest()[:12]
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ class TrainingOptions(CheckedOptions):
     gradient_report: bool = False
     """Write the gradient norms of every layer to `gradients.csv` in the training folder, and report whether they are
     healthy."""
-    seed: int = 1
+    seed: NonNegativeInt = 1
     """Seed of random numbers: new weights, order and augmentation."""
     members: Count = 1
     """Number of models that are trained from new weights, each with the next seed, and averaged to one; for

@@ -22,7 +22,7 @@ from speechrnn.models.averaging import averaged, check_averages, reinitialized
 from speechrnn.models.bundle import Bundle
 from speechrnn.models.loading import load_bundle
 from speechrnn.training import diagnostics
-from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, save_model, write_log
+from speechrnn.training.callbacks import Bookkeeping, RichProgress, RunState, digest, save_model, write_log
 from speechrnn.training.hosts import Hosts
 from speechrnn.training.optimizer import averaged_weights, make_optimizer
 from speechrnn.training.options import TrainingOptions
@@ -116,8 +116,9 @@ def train(
     Raises:
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
         TypeError: The options are for models of another kind.
-        ValueError: No example can be used, the state to resume belongs to other options, examples or another model,
-            training has diverged, or the model is of a kind that cannot be averaged and `members` is above 1.
+        ValueError: No example can be used, the state to resume is damaged or belongs to other options, examples or
+            another model, training has diverged, the model has no weights to train, or it is of a kind that cannot be
+            averaged and `members` is above 1.
     """
     out = Path(out)
     if out.suffix != ".keras":
@@ -128,6 +129,8 @@ def train(
     console = Console(stderr=True, quiet=not (verbose and first), highlight=False, markup=False)
     task = task_of(model, options)
     options = task.options
+    if not model.trainable_variables:
+        raise ValueError("The model has no weights that can be trained. Set `trainable` of its layers to True.")
     if options.members > 1:
         check_averages(model)
         if hosts is not None:
@@ -153,6 +156,11 @@ def train(
         "augmentation": str(chosen(augment)),
     }
     state.check_same_data(folder, data)
+    digests = {
+        "examples of digest": digest(batches, examples),
+        "validation examples of digest": digest(validation, valid),
+    }
+    state.check_same_data(folder, digests)
     if task.check_subjects:
         _warn_of_shared_subjects(console, examples, valid)
     if len(collected):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, Positive, Range
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegative, NonNegativeInt, Positive, Range
 from speechrnn.models.options import RecurrentNetwork
 from speechrnn.training.options import SignalTraining
 
@@ -121,7 +121,7 @@ class ClassifierEvaluation(CheckedOptions):
     the model's card says."""
     batch_size: Count = 32
     """Examples in a batch."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of random numbers: those of the bootstrap."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from speechrnn.faults import CheckedOptions, Count, Fraction
+from speechrnn.faults import CheckedOptions, Count, Fraction, NonNegativeInt
 from speechrnn.training.options import TrainingOptions
 
 
@@ -72,5 +72,5 @@ class ForecasterEvaluation(CheckedOptions):
     """Samples from one window's start to the next one's."""
     batch_size: Count = 64
     """Examples in a batch: windows of a series."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of random numbers: those of the bootstrap."""

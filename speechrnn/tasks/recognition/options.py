@@ -150,7 +150,7 @@ class RecognizerEvaluation(CheckedOptions):
     """Convert texts to lower case without punctuation: both the reference and what was recognized."""
     batch_seconds: Positive = 120.0
     """Seconds of signal in a batch, padding counted."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of random numbers: those of the bootstrap."""
 
 

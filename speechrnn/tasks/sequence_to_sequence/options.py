@@ -91,7 +91,7 @@ class SequenceNetwork(AttentionNetwork):
 class SequenceEvaluation(SearchOptions):
     """How the errors of an encoder-decoder are measured."""
 
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of random numbers: those of the bootstrap."""
 
 
