@@ -69,6 +69,12 @@ def test_our_network_has_nothing_to_change(dtype):
         np.testing.assert_array_equal(a.numpy(), b)
 
 
+def test_layers_whose_steps_are_no_vectors_are_not_timed():
+    network = keras.Sequential([keras.Input((5, 8, 8, 1)), keras.layers.ConvLSTM2D(2, 3, name="images")])
+    (found,) = examine(network, frames=5).layers
+    assert (found.path.kind, found.frames_per_second) == ("keras.layers.ConvLSTM2D", None)
+
+
 def test_a_stateful_layer_is_timed_without_touching_its_state():
     layer = layers.GRU(3, stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=(2, 5, 4)), layer])

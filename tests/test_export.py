@@ -226,6 +226,13 @@ def test_what_cannot_be_written_is_named(make, said, rng):
         written(network, 6, np.zeros((1, 3, 6), "float32"), np.array([3], "int32"))
 
 
+def test_a_network_that_keras_quantized_is_refused():
+    network = keras.Sequential([keras.Input((None, 4)), keras.layers.Dense(3, name="last")])
+    network.get_layer("last").quantize("int8")
+    with pytest.raises(ValueError, match="Weight .*last/.* cannot be exported: Keras quantized it, to int8"):
+        write_network(Graph("quantized"), network, ["x"])
+
+
 def test_statistics_that_were_never_measured_are_refused():
     features = LogMel(RATE, num_mels=12, f_min=60, normalize="global")
     network = recurrent_ctc(num_features=12, vocabulary_size=5, units=3, layers=1)

@@ -302,5 +302,16 @@ def _concatenate(graph: Graph, layer: Any, values: list[Tensor]) -> str:
 
 
 def weight(variable: Any) -> np.ndarray:
-    """The value of a weight, float32."""
-    return np.asarray(keras.ops.convert_to_numpy(variable), "float32")
+    """The value of a weight, float32.
+
+    Raises:
+        ValueError: It is of a layer that Keras has quantized, whose whole numbers mean nothing alone.
+    """
+    values = keras.ops.convert_to_numpy(variable)
+    if np.issubdtype(values.dtype, np.integer):
+        name = getattr(variable, "path", "of a layer")
+        raise ValueError(
+            f"Weight {name} cannot be exported: Keras quantized it, to {values.dtype}. Export it as it was before "
+            "`quantize`; int8=True (--int8) makes a small file of that."
+        )
+    return np.asarray(values, "float32")

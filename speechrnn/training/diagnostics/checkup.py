@@ -16,6 +16,8 @@ from speechrnn.training.diagnostics.options import TimingOptions
 from speechrnn.training.diagnostics.paths import LayerPath, layer_paths, recurrent_layers
 
 _REPEATS = 3
+_TIMED = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
+"""Cells whose steps are vectors, as many numbers as their kernels have rows."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class LayerReport:
     parameters: int
     """Number of its weights."""
     frames_per_second: float | None
-    """Frames of a batch that it processes per second, forward pass only; None if the size of its input is not known, or
-    if another layer runs its cell."""
+    """Frames of a batch that it processes per second, forward pass only; None for cells other than those of LSTM, GRU
+    and SimpleRNN, or if another layer runs its cell."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ def _masks(model: keras.Model) -> tuple[str, str | None]:
 def _speed(layer: keras.layers.Layer, batch_size: int, frames: int) -> float | None:
     """Frames per second through one layer, the best of a few runs; a copy is timed, so that no state changes."""
     inner = sides(layer)[0]
-    kernel = getattr(inner.cell, "kernel", None)
-    if kernel is None or getattr(inner, "stepped_by", None):
+    if not (layer.built and isinstance(inner.cell, _TIMED)) or getattr(inner, "stepped_by", None):
         return None
+    kernel = inner.cell.kernel
     config = layer.get_config()
     (config["layer"]["config"] if inner is not layer else config).update(stateful=False)
     if inner is not layer and config.get("backward_layer"):
