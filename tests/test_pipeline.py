@@ -18,9 +18,10 @@ from speechrnn import audio
 from speechrnn.data.manifest import Example
 from speechrnn.faults import Faults
 from speechrnn.features.augment import Augmentation
-from speechrnn.features.layers import LogMel
+from speechrnn.features.layers import LogMel, RawSignal
 from speechrnn.pipeline import batches, bucketing, cache, plan_of, records
 from speechrnn.text import Vocabulary
+from tests.recordings import write_wfdb
 
 RATE = 8000
 SPEECH = Augmentation.speech(time_mask_frames=5, frequency_mask_bins=2)
@@ -518,6 +519,18 @@ def test_a_changed_recording_or_layer_is_not_taken_from_the_cache(corpus, layer,
     np.testing.assert_allclose(
         rows_of(batches(corpus, layer, VOCABULARY, **options))[0][changed.id][0], fresh[changed.id][0], atol=1e-5
     )
+
+
+def test_signals_that_changed_beside_their_header_are_not_taken_from_the_cache(tmp_path):
+    header, found = tmp_path / "r.hea", []
+    for level in (1100, 1300):
+        write_wfdb(tmp_path / "r", np.full((50, 2), level), rate=50)
+        os.utime(header, ns=(1, 1))
+        examples = [Example(str(header), 1.0, label=name, id=name) for name in "ab"]
+        layer = RawSignal(50, window=1, hop=1, channels=2)
+        (x, *_) = next(iter(batches(examples, layer, classes=["a", "b"], batch_size=2, cache=tmp_path / "cache")))
+        found.append(float(x["features"][0, 0, 0]))
+    np.testing.assert_allclose(found, [(1100 - 1024) / 200, (1300 - 1024) / 200], rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,18 @@ class Records:
             self._purpose,
             # The signal within the file, if the manifest specifies it.
             *(example.extra[key] for key in ("channels", "row", "rate") if key in example.extra),
+            *_signal_files(example.path),
         ]
         return hashlib.sha256(json.dumps(key, default=str).encode()).digest()
+
+
+def _signal_files(path: str) -> list[int]:
+    """Sizes and times of change of the signals next to a WFDB header, which may change without it."""
+    if not path.endswith(".hea"):
+        return []
+    files = [path.removesuffix("hea") + ending for ending in ("dat", "mat")]
+    found = [os.stat(file) for file in files if os.path.exists(file)]
+    return [number for status in found for number in (status.st_size, status.st_mtime_ns)]
 
 
 def _close(files: dict[str, int]) -> None:
