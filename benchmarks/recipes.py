@@ -19,7 +19,7 @@ import keras
 
 from benchmarks import measuring
 from pipelines.english import FEATURES, NETWORK
-from pipelines.english_words import chosen, heard
+from pipelines.english_words import logits_and_texts, tuned_weights
 from speechrnn import Augmentation, RecognizerTraining, SpeechRecognizer, train
 from speechrnn.data.corpora import librispeech
 from speechrnn.decoding.letters import LettersToPhones
@@ -121,12 +121,12 @@ def measured(name, path, said, words, out, given):
         )
     if "subwords" in RECIPES[name]:
         return rows
-    values, tried = priors.log_priors(heard(ctc, said)[0]), []
+    values, tried = priors.log_priors(logits_and_texts(ctc, said)[0]), []
     for share in SHARES:
         bundle = of_ctc(load_bundle(path))
         priors.subtract(bundle, values, scale=share)
         session = load_session(bundle.export(out / f"prior{share}.onnx", overwrite=True))
-        weights = chosen(session, words[::3], {**given, "beam": 64})
+        weights = tuned_weights(session, words[::3], {**given, "beam": 64})
         report = evaluate(session, words, decoder=attachments.decoder(session, **given, **weights, beam=128))
         tried.append(wrong(report) | weights | {"share": share})
     return rows | {"words": min(tried, key=lambda row: row["rate"])}

@@ -36,7 +36,7 @@ from websockets.asyncio.client import connect
 
 import speechrnn as sr
 from speechrnn.models import loading
-from speechrnn.serving.hearing import Ear, Pauses
+from speechrnn.serving.utterances import Endpointing, UtteranceRecognizer
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = sorted((ROOT / "data" / "spoken_numbers" / "test").glob("*.opus"))
@@ -210,9 +210,10 @@ def said_alone(model: str, spoken: list[Recording]) -> list[str]:
     """What a stream that nobody is beside says of each recording."""
     session, found = loading.load_session(model, streaming=True), []
     for recording in spoken:
-        ear = Ear(session.another, model_rate=16000, rate=16000, pauses=Pauses())
-        heard = ear.push(soundfile.read(io.BytesIO(recording.content), dtype="float32")[0]) + ear.commit()
-        found.append(" ".join(word.word for one in heard if one.kind == "final" for word in one.words))
+        recognizer = UtteranceRecognizer(session.new_stream, 16000, rate=16000, endpointing=Endpointing())
+        samples = soundfile.read(io.BytesIO(recording.content), dtype="float32")[0]
+        events = recognizer.push(samples) + recognizer.commit()
+        found.append(" ".join(word.word for event in events if event.kind == "final" for word in event.words))
     return found
 
 

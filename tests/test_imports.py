@@ -1,7 +1,10 @@
 """What a command line or a small server must be able to import without TensorFlow."""
 
+import ast
+import importlib
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,47 @@ for corpus in CORPORA:
 def test_no_program_text_imports_keras_internals():
     for path in (ROOT / "speechrnn").rglob("*.py"):
         assert "keras.src" not in path.read_text(encoding="utf-8"), path
+
+
+PROGRAMS = sorted(
+    path for folder in ("benchmarks", "tests/campaigns", "pipelines") for path in Path(ROOT, folder).glob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_programs_use_of_the_package_is_there(path):
+    """Benchmarks and campaigns run by hand: what they import, and what they take from imported modules, exists."""
+    tree, modules, lacking = ast.parse(path.read_text()), {}, []
+    ours = ("speechrnn", "pipelines", "benchmarks")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [
+                (alias.name, alias.asname) for alias in node.names if alias.name.split(".")[0] in ours and alias.asname
+            ]
+            modules |= {short: importlib.import_module(name) for name, short in names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ours:
+            source = importlib.import_module(node.module)
+            for alias in node.names:
+                value = getattr(source, alias.name, None) or _submodule(f"{node.module}.{alias.name}")
+                if value is None:
+                    lacking.append(f"{node.module}.{alias.name}")
+                elif isinstance(value, types.ModuleType):
+                    modules[alias.asname or alias.name] = value
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id) if node.value.id not in stored else None
+            if (
+                module is not None
+                and not hasattr(module, node.attr)
+                and _submodule(f"{module.__name__}.{node.attr}") is None
+            ):
+                lacking.append(f"{module.__name__}.{node.attr}")
+    assert not lacking
+
+
+def _submodule(name):
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return None

@@ -58,7 +58,9 @@ def test_metrics_of_compile_are_counted(classifier, signals):
     assert classifier.fit(x, y, verbose=0).history.keys() == {"loss", "accuracy", "again", "weighted"}
 
 
-@pytest.mark.parametrize("loss", ["mse", "sparse_categorical_crossentropy", CTC(), lambda y, p: 0.0], ids=str)
+@pytest.mark.parametrize(
+    "loss", ["mse", "sparse_categorical_crossentropy", CTC(), lambda y, p: 0.0], ids=["mse", "name", "loss", "function"]
+)
 def test_another_loss_is_refused_and_not_ignored(classifier, signals, loss):
     classifier.compile("sgd", loss=loss)
     with pytest.raises(ValueError, match=r"has its own loss. Leave `loss` out of `compile`, or .*ClassLoss\(...\)"):
