@@ -390,6 +390,14 @@ def test_a_model_without_weights_to_train_is_refused(corpus, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_training_in_the_scope_of_a_strategy_is_refused(corpus, tmp_path):
+    with (
+        tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
+        pytest.raises(ValueError, match="MirroredStrategy. Call it"),
+    ):
+        train(small_model(), corpus[0][:8], out=tmp_path / "m.keras")
+
+
 def test_resuming_another_model_is_refused(corpus, finished):
     vocabulary = Vocabulary("abc")
     network = recurrent_ctc("gru", num_features=16, vocabulary_size=len(vocabulary), units=17, layers=1, stack=2)

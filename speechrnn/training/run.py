@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from rich.console import Console
 
 from speechrnn import files
@@ -117,12 +118,18 @@ def train(
         FileExistsError: `out` exists and is not of a run to resume, and `overwrite` is not set.
         TypeError: The options are for models of another kind.
         ValueError: No example can be used, the state to resume is damaged or belongs to other options, examples or
-            another model, training has diverged, the model has no weights to train, or it is of a kind that cannot be
-            averaged and `members` is above 1.
+            another model, training has diverged, the model has no weights to train, it is of a kind that cannot be
+            averaged and `members` is above 1, or this is the scope of a `tf.distribute` strategy.
     """
     out = Path(out)
     if out.suffix != ".keras":
         raise ValueError(f"The model's file must end in .keras. Received: {out}.")
+    if tf.distribute.has_strategy():
+        raise ValueError(
+            "`train` shares its work among processes, not replicas. Received: a call in the scope of a "
+            f"{type(tf.distribute.get_strategy()).__name__}. Call it outside, with `hosts` or by `speechrnn train "
+            "--devices N`; the model's own `fit` works in a scope."
+        )
     examples, valid = _read(model, examples), _read(model, valid or ())
     folder = out.with_suffix(".training")
     first = hosts is None or hosts.first
