@@ -45,10 +45,10 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
             return wfdb_files.record(header)
         return _one(path, _mats(path), row)
     there = _npzs(path)
-    found = _one(path, there, row)
+    signal = _one(path, there, row)
     bases: list[Any] = [array.base for array in there.values()]
     maps = [base for base in bases if isinstance(base, mmap.mmap)]
-    return dataclasses.replace(found, load=_released(found.load, maps)) if maps else found
+    return dataclasses.replace(signal, load=_released(signal.load, maps)) if maps else signal
 
 
 def _released(load: Callable[[int, int, int], np.ndarray], maps: Sequence[mmap.mmap]) -> Callable[..., np.ndarray]:
@@ -128,13 +128,13 @@ def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> R
 
 def _rate(path: str, there: Mapping[str, np.ndarray]) -> float | None:
     """The one number that is called a rate."""
-    found = {name: float(np.real(array.ravel()[0])) for name, array in there.items() if _is_rate(name, array)}
-    if "rate" in found:
-        return found["rate"]
-    if len(set(found.values())) > 1:
-        told = ", ".join(f"{name} = {value:g}" for name, value in found.items())
-        raise data_error(path, "without a rate", f"says several rates: {told}. Store one of them as `rate`.")
-    return next(iter(found.values()), None)
+    rates = {name: float(np.real(array.ravel()[0])) for name, array in there.items() if _is_rate(name, array)}
+    if "rate" in rates:
+        return rates["rate"]
+    if len(set(rates.values())) > 1:
+        listed = ", ".join(f"{name} = {value:g}" for name, value in rates.items())
+        raise data_error(path, "without a rate", f"says several rates: {listed}. Store one of them as `rate`.")
+    return next(iter(rates.values()), None)
 
 
 def _is_rate(name: str, array: np.ndarray) -> bool:
@@ -202,8 +202,8 @@ def _mats(path: str) -> dict[str, np.ndarray]:
             data = file.read()
         if all(data[:4]):  # version 4 has a zero there, and is read from memory, which asks for no more than there is
             _check_sizes(data[128:], "<" if data[126:128] == b"IM" else ">")
-        found = loader.loadmat(io.BytesIO(data), chars_as_strings=True)
-        return dict(pair for name, value in found.items() if name[:2] != "__" for pair in _flat(name, value))
+        contents = loader.loadmat(io.BytesIO(data), chars_as_strings=True)
+        return dict(pair for name, value in contents.items() if name[:2] != "__" for pair in _flat(name, value))
 
 
 def _check_sizes(data: bytes, order: str) -> None:
@@ -212,20 +212,20 @@ def _check_sizes(data: bytes, order: str) -> None:
     Reference:
         MATLAB, "MAT-File Format", chapter 1: tags of data elements.
     """
-    place = 0
-    while place + 8 <= len(data):
-        kind, size = struct.unpack_from(f"{order}II", data, place)
+    offset = 0
+    while offset + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, offset)
         if kind >> 16:  # a small element, its size beside its kind
-            place += 8
+            offset += 8
             continue
-        if size > len(data) - place - 8:
-            raise ValueError(f"it promises {size:,} bytes and has {len(data) - place - 8:,}")
-        part = data[place + 8 : place + 8 + size]
+        if size > len(data) - offset - 8:
+            raise ValueError(f"it promises {size:,} bytes and has {len(data) - offset - 8:,}")
+        part = data[offset + 8 : offset + 8 + size]
         if kind == _COMPRESSED:
             _check_sizes(zlib.decompress(part), order)
         elif kind == _MATRIX:
             _check_sizes(part, order)
-        place += 8 + size + (0 if kind == _COMPRESSED else -size % 8)
+        offset += 8 + size + (0 if kind == _COMPRESSED else -size % 8)
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -235,20 +235,20 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
     if not isinstance(value, np.ndarray):
         return
     if value.dtype.names:
-        for place, item in enumerate(value.ravel()):
+        for index, item in enumerate(value.ravel()):
             for key in value.dtype.names:
-                yield from _flat(f"{name}.{key}" if value.size == 1 else f"{name}.{place}.{key}", item[key])
+                yield from _flat(f"{name}.{key}" if value.size == 1 else f"{name}.{index}.{key}", item[key])
         return
     yield name, value
     if value.dtype == object:
-        for place, item in enumerate(value.ravel()):
+        for index, item in enumerate(value.ravel()):
             if getattr(item, "dtype", np.dtype(str)).kind not in "US":  # names of channels stay together
-                yield from _flat(f"{name}.{place}", item)
+                yield from _flat(f"{name}.{index}", item)
 
 
 def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
     h5py: Any = need("h5py", path)
-    found: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
 
     def add(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset) or name.startswith("#"):
@@ -269,8 +269,8 @@ def _parse_hdf5(path: str) -> dict[str, np.ndarray]:
             raise ValueError(f"{name} promises {item.nbytes:,} bytes and has {item.id.get_storage_size():,}")
         array = np.asarray(item[()]).T  # MATLAB's columns are HDF5's rows
         text = item.attrs.get("MATLAB_class", b"") in (b"char", "char")
-        found[name.replace("/", ".")] = np.array("".join(map(chr, array.ravel().tolist()))) if text else array
+        values[name.replace("/", ".")] = np.array("".join(map(chr, array.ravel().tolist()))) if text else array
 
     with file_faults(path, problem=_NO_MAT), h5py.File(path, "r") as file:
         file.visititems(add)
-    return found
+    return values

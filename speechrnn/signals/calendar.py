@@ -37,10 +37,10 @@ def checked_cycles(cycles: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: One is unknown, or comes twice.
     """
-    found = tuple(cycles)
-    if len({*found}) < len(found) or {*found} - {*CYCLES}:
-        raise ValueError(f"A calendar is of {', '.join(CYCLES)}, each once. Received: {', '.join(map(str, found))}.")
-    return found
+    checked = tuple(cycles)
+    if len({*checked}) < len(checked) or {*checked} - {*CYCLES}:
+        raise ValueError(f"A calendar is of {', '.join(CYCLES)}, each once. Received: {', '.join(map(str, checked))}.")
+    return checked
 
 
 def calendar_columns(moments: Sequence[dt.datetime], cycles: Sequence[str]) -> np.ndarray:

@@ -108,11 +108,11 @@ def read(path: str, options: TableOptions) -> Cells:
         message = f"has an empty line {lines.empty:,}, which may stand for a missing sample or for nothing."
         raise data_error(path, "ambiguous", f"{message} Write NaN there, or remove it.")
     body = "\n".join(lines.texts)
-    found = _frame(path, body, delimiter, list(range(width)), missing=options.missing)
-    if len(found) != len(lines.texts):
-        message = f"has {len(lines.texts):,} lines of samples, {len(found):,} could be read. Check its quotation marks."
+    frame = _frame(path, body, delimiter, list(range(width)), missing=options.missing)
+    if len(frame) != len(lines.texts):
+        message = f"has {len(lines.texts):,} lines of samples, {len(frame):,} could be read. Check its quotation marks."
         raise data_error(path, "undecodable", message)
-    return Cells(path, found, names, units, np.array(lines.numbers, np.int64), delimiter, body)
+    return Cells(path, frame, names, units, np.array(lines.numbers, np.int64), delimiter, body)
 
 
 @dataclass(frozen=True)
@@ -182,26 +182,26 @@ def _lines(path: str, text: str) -> _Lines:
     texts, numbers, comments = list[str](), list[int](), list[tuple[int, str]]()
     above: str | None = None
     delimiter: str | None = None
-    place, number, empty, first_empty = 0, 1, 0, 0
-    while place < len(text):
-        found = _LINE.match(text, place)
-        if found is None or found[0].count("\n") > _MOST_LINES:
+    position, number, empty, first_empty = 0, 1, 0, 0
+    while position < len(text):
+        match = _LINE.match(text, position)
+        if match is None or match[0].count("\n") > _MOST_LINES:
             message = f"has a quotation mark in line {number:,} that none closes. Mend the line."
             raise data_error(path, "undecodable", message)
-        line, stripped = found["line"], found["line"].strip()
+        line, stripped = match["line"], match["line"].strip()
         if not stripped:
             empty = empty or number
         elif _COMMENT.match(stripped):
             comments.append((number, stripped.lstrip("#%/ ")))
             above = above if texts else comments[-1][1]
-        elif not texts and (told := re.fullmatch(r'"?sep=(.)"?', stripped)):
-            delimiter = told[1]
+        elif not texts and (separator := re.fullmatch(r'"?sep=(.)"?', stripped)):
+            delimiter = separator[1]
         else:
             first_empty = first_empty or (empty if texts else 0)
             empty = 0
             texts.append(line)
             numbers.append(number)
-        place, number = found.end(), number + found[0].count("\n")
+        position, number = match.end(), number + match[0].count("\n")
     return _Lines(texts, numbers, above, delimiter, first_empty, tuple(comments[-_SAMPLE:]))
 
 
@@ -211,7 +211,7 @@ def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
     """
     if path.lower().endswith(".tsv") and any("\t" in line for line in sample):
         return "\t"
-    best, found = (False, False, 0.0), ""
+    best, chosen = (False, False, 0.0), ""
     for mark in _CANDIDATES:
         if mark == options.decimal or not any(mark in line for line in sample):
             continue
@@ -223,11 +223,11 @@ def _delimiter(path: str, sample: list[str], options: TableOptions) -> str:
         plain = sum(is_number(cell) or is_moment(cell) for cell in body) / max(1, len(body))
         even = often == len(rows[1:] or rows) and len(rows[0]) in (count - 1, count, count + 1)
         if (fit := (len(rows[0]) == count, even, plain)) > best:
-            best, found = fit, mark
+            best, chosen = fit, mark
     named = [mark for mark in _CANDIDATES if mark in sample[0]]
-    if not found and named and (named != [" "] or len(sample) == 2):  # the header has cells, and no line has as many
+    if not chosen and named and (named != [" "] or len(sample) == 2):  # the header has cells, and no line has as many
         return max(named, key=sample[0].count)
-    return found or "\x1f"  # one column
+    return chosen or "\x1f"  # one column
 
 
 def _shape(path: str, lines: _Lines, delimiter: str, options: TableOptions) -> tuple[int, list[str] | None, _Lines]:
@@ -264,18 +264,18 @@ def _is_header(path: str, first: list[str], sample: list[list[str]]) -> bool:
     Raises:
         ValueError: It may be either.
     """
-    told = [cell for cell in first if cell not in MISSING]
-    if not sample or not told:
-        return bool(told) and not any(is_number(cell) or is_moment(cell) for cell in told)
-    if any(is_moment(cell) and not _NUMBER.fullmatch(cell) for cell in told):
+    filled = [cell for cell in first if cell not in MISSING]
+    if not sample or not filled:
+        return bool(filled) and not any(is_number(cell) or is_moment(cell) for cell in filled)
+    if any(is_moment(cell) and not _NUMBER.fullmatch(cell) for cell in filled):
         return False
-    whole = [cell for cell in told if _WHOLE.fullmatch(cell)]
-    if any((is_number(cell) or _NO_LETTERS.fullmatch(cell)) and cell not in whole for cell in told):
+    whole = [cell for cell in filled if _WHOLE.fullmatch(cell)]
+    if any((is_number(cell) or _NO_LETTERS.fullmatch(cell)) and cell not in whole for cell in filled):
         return False
     if not whole:
         return True
     counted = whole in ([str(i) for i in range(len(whole))], [str(i) for i in range(1, len(whole) + 1)])
-    if len(whole) < len(told) or first[0] == "":  # names beside numbers
+    if len(whole) < len(filled) or first[0] == "":  # names beside numbers
         if counted and (len(whole) > 2 or first[0] == ""):
             return True
     elif whole != [str(i) for i in range(len(whole))]:

@@ -118,7 +118,7 @@ def columns(cells: Cells, options: TableOptions) -> list[Column]:
     if how.decimal == ",":  # and 1.5 is no number
         texts = [series for _, series in cells.written().items()]
         typed = [own if own.dtype.kind in "iu" else text for own, text in zip(typed, texts, strict=True)]
-    return [_column(cells, place, series, how, options) for place, series in enumerate(typed)]
+    return [_column(cells, index, series, how, options) for index, series in enumerate(typed)]
 
 
 def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOptions) -> Column:

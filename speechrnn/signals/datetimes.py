@@ -120,16 +120,16 @@ def parsed(cells: Sequence[str], column: TimeColumn, *, dated: bool) -> tuple[np
     """
     ways = (_DATED, _UNDATED) if dated else (_UNDATED, _DATED)
     way = max(ways, key=lambda way: sum(_match(way, cell) is not None for cell in cells[:_SAMPLE]))
-    found = [_match(way, cell) for cell in cells]
-    clocks = [one and _time_of_day(one) for one in found]
-    for place, (one, clock) in enumerate(zip(found, clocks, strict=True)):
+    matches = [_match(way, cell) for cell in cells]
+    clocks = [one and _time_of_day(one) for one in matches]
+    for index, (one, clock) in enumerate(zip(matches, clocks, strict=True)):
         if one is None or clock is None:
-            raise _unread(cells, place, clocks, column)
+            raise _unread(cells, index, clocks, column)
         if _is_unclear(one, dated=way is _DATED):
             why = ", which may be hours and minutes or minutes and seconds"
             advice = "Write them as hh:mm:ss, or say `date_format`, such as %H:%M"
-            raise column.doubt(f"holds {cells[place]!r}", place, f"{why}. {advice}")
-    there = [one for one in found if one is not None]
+            raise column.doubt(f"holds {cells[index]!r}", index, f"{why}. {advice}")
+    there = [one for one in matches if one is not None]
     zones = [zone for one in there if (zone := one["zone"])]
     if len(zones) not in (0, len(cells)):
         raise column.doubt("says dates or zones in some lines and not in others")
@@ -148,7 +148,7 @@ def over_midnight(clocks: np.ndarray) -> np.ndarray:
 
 
 def _match(way: Sequence[re.Pattern[str]], cell: str) -> re.Match[str] | None:
-    return next((found for pattern in way if (found := pattern.fullmatch(cell))), None)
+    return next((match for pattern in way if (match := pattern.fullmatch(cell))), None)
 
 
 def _unread(cells: Sequence[str], place: int, clocks: Sequence[int | None], column: TimeColumn) -> DoubtError:
@@ -189,9 +189,9 @@ def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn
         DoubtError: They are no dates, or it is not clear which number is the day.
     """
     words = [one.group("a", "b", "c") for one in found]
-    dates = {three: place for place, three in enumerate(dict.fromkeys(words))}  # lines may be many, and days few
-    places = np.array([dates[three] for three in words])
-    read = np.array([[_number_and_width(word) for word in three] for three in dates])[places]
+    dates = {three: index for index, three in enumerate(dict.fromkeys(words))}  # lines may be many, and days few
+    indices = np.array([dates[three] for three in words])
+    read = np.array([[_number_and_width(word) for word in three] for three in dates])[indices]
     numbers, widths = read[..., 0], read[..., 1]
     short = bool(widths.max() < 3)
     possible, wrong = {}, []
@@ -211,8 +211,8 @@ def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn
         if widths.all():  # where the month has a name, it stands where it stands
             possible.pop("month" if column.options.day_first else "day", None)
     if not possible:
-        place = max(wrong)
-        raise column.doubt(f"holds {found[place][0]!r}", place, ", which is no date")
+        index = max(wrong)
+        raise column.doubt(f"holds {found[index][0]!r}", index, ", which is no date")
     return _chosen(possible, found, clocks, column, short)
 
 
@@ -234,14 +234,14 @@ def _chosen(
     if len({one.group("a", "b", "c") for one in found}) == 1:
         return days, False
     if unclear:
-        told = f"holds dates with two-digit years, such as {found[0][0]}"
-        raise column.doubt(f"{told}. Say `date_format`, such as %d/%m/%y")
+        problem = f"holds dates with two-digit years, such as {found[0][0]}"
+        raise column.doubt(f"{problem}. Say `date_format`, such as %d/%m/%y")
     steps = {first: _largest_step(days * DAY + clocks) for first, days in possible.items()}
     even = min(steps, key=lambda first: steps[first])
     if steps[even] <= 1.5 and all(step > 5 for first, step in steps.items() if first != even):
         return possible[even], True  # the other reading leaves out a month at each midnight
-    told = f"holds dates such as {found[0][0]}, of which day and month are not clear"
-    raise column.doubt(f"{told}. Say `day_first` (--day-first or --no-day-first)")
+    problem = f"holds dates such as {found[0][0]}, of which day and month are not clear"
+    raise column.doubt(f"{problem}. Say `day_first` (--day-first or --no-day-first)")
 
 
 def _largest_step(nanoseconds: np.ndarray) -> float:

@@ -116,11 +116,11 @@ def events(path: str | os.PathLike[str]) -> tuple[Event, ...]:
     marked = [i for i, label in enumerate(found.fields["label"]) if label in _ANNOTATIONS]
     if not marked:
         raise data_error(path, "without labels", "has no channel of annotations. Give the file that holds them.")
-    made, begun = [], _begun(path, found, marked[0])
+    made, starts = [], _begun(path, found, marked[0])
     for channel in marked:
         for block in _bytes(path, found, channel, 0, found.blocks):
             for start, seconds, texts in _EVENT.findall(block.tobytes()):
-                about = float(start) - begun, float(seconds or 0)
+                about = float(start) - starts, float(seconds or 0)
                 made += [Event(*about, _text(text)) for text in texts.split(b"\x14") if text]
     return tuple(sorted(made, key=lambda event: event.start))
 
@@ -136,7 +136,7 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
     faults = tuple(_scale(found, i)[2] for i in there)
     return Record(
         path=path,
-        channels=tuple(found.fields["label"][i] or str(place) for place, i in enumerate(there)),
+        channels=tuple(found.fields["label"][i] or str(index) for index, i in enumerate(there)),
         units=tuple(found.fields["unit"][i] for i in there),
         rates=tuple(found.counts[i] / found.seconds for i in there),
         sizes=tuple(int(blocks.places(i)[-1]) + found.counts[i] for i in there),
@@ -169,7 +169,7 @@ def header(path: str) -> Header:
     if size != 256 * (1 + channels):
         message = f"says that its header has {size:,} bytes. {channels} channels make {256 * (1 + channels):,}."
         raise data_error(path, "undecodable", message)
-    found = Header(
+    parsed = Header(
         kind=_kind(path, fixed),
         size=size,
         blocks=_whole(path, fixed[236:244], "number of blocks", least=-1),
@@ -179,7 +179,7 @@ def header(path: str) -> Header:
         counts=[_whole(path, count.encode(), "number of samples", least=0) for count in fields["count"]],
         start=_start(fixed),
     )
-    return _of_right_size(path, found)
+    return _of_right_size(path, parsed)
 
 
 def _text(cell: bytes) -> str:
@@ -221,10 +221,10 @@ def _kind(path: str, fixed: bytes) -> str:
 
 def _start(fixed: bytes) -> dt.datetime | None:
     """Date and time of the start; years from 85 on are of the last century."""
-    found = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)(\d\d)\D(\d\d)\D(\d\d)", _text(fixed[168:176]) + _text(fixed[176:184]))
-    if not found:
+    match = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)(\d\d)\D(\d\d)\D(\d\d)", _text(fixed[168:176]) + _text(fixed[176:184]))
+    if not match:
         return None
-    day, month, year, hour, minute, second = map(int, found.groups())
+    day, month, year, hour, minute, second = map(int, match.groups())
     try:
         return dt.datetime(year + (1900 if year >= 85 else 2000), month, day, hour, minute, second)
     except ValueError:
@@ -261,16 +261,16 @@ def _blocks(path: str) -> _Blocks:
         raise data_error(path, "empty", "has annotations and no signal.")
     if not found.seconds:
         raise data_error(path, "undecodable", "has signals in blocks of 0 s, which give no rate. Export it again.")
-    onsets, begun = None, 0.0
+    onsets, start = None, 0.0
     if marked:
-        begun = _begun(path, found, min(marked))
+        start = _begun(path, found, min(marked))
     if marked and found.kind[4:] != "C":
         onsets = _onsets(path, found, min(marked))
     elif found.kind[4:] == "D":
         message = f"is {found.kind} without a channel `EDF Annotations` that says when each block begins. {_ADVICE}"
         raise data_error(path, "discontinuous", message)
     if found.start is not None:
-        found = Header(**{**vars(found), "start": found.start + dt.timedelta(seconds=begun)})
+        found = Header(**{**vars(found), "start": found.start + dt.timedelta(seconds=start)})
     return _Blocks(found, signals, None if onsets is None else onsets - onsets[0])
 
 
@@ -320,8 +320,8 @@ def _bytes(path: str, found: Header, channel: int, first: int, last: int) -> np.
 
 def _load(path: str, channel: int, start: int, stop: int) -> np.ndarray:
     blocks = _blocks(path)
-    found, count, places = blocks.header, blocks.header.counts[channel], blocks.places(channel)
-    first, last = np.searchsorted(places, start - count, "right"), np.searchsorted(places, stop, "left")
+    found, count, positions = blocks.header, blocks.header.counts[channel], blocks.places(channel)
+    first, last = np.searchsorted(positions, start - count, "right"), np.searchsorted(positions, stop, "left")
     if stop - start > _SPREAD * count * (last - first) + _SPARE:
         message = f"has {count * (last - first):,} samples in {stop - start:,} from {start:,} on. Read it in segments."
         raise data_error(path, "with gaps", message)
@@ -329,21 +329,21 @@ def _load(path: str, channel: int, start: int, stop: int) -> np.ndarray:
     if blocks.onsets is None:
         return values.ravel()[start - first * count : stop - first * count]
     signal = np.full(stop - start, np.nan, np.float32)
-    for place, block in zip(places[first:last].tolist(), values, strict=True):
-        low, high = max(place, start), min(place + count, stop)
-        signal[low - start : high - start] = block[low - place : high - place]
+    for position, block in zip(positions[first:last].tolist(), values, strict=True):
+        low, high = max(position, start), min(position + count, stop)
+        signal[low - start : high - start] = block[low - position : high - position]
     return signal
 
 
 def _scale(found: Header, channel: int) -> tuple[float, float, str]:
     """Gain and offset that make physical values, or what is wrong with them."""
     names = ("low", "high", "digital low", "digital high")
-    told = [found.fields[name][channel] for name in names]
-    numbers = [_float(text) for text in told]
+    texts = [found.fields[name][channel] for name in names]
+    numbers = [_float(text) for text in texts]
     if not found.counts[channel]:
         return 0.0, 0.0, f"has no samples: {_OTHERS}"
     if any(number is None for number in numbers):
-        return 0.0, 0.0, f"does not say its range: {', '.join(told)}; {_OTHERS}"
+        return 0.0, 0.0, f"does not say its range: {', '.join(texts)}; {_OTHERS}"
     low, high, least, most = (float(number) for number in numbers if number is not None)
     if not most > least or high == low or not np.isfinite([low, high]).all():
         ranges = f"{low:g} to {high:g}, stored as {least:g} to {most:g}"

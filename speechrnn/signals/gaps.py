@@ -42,8 +42,8 @@ def fill_gaps(
     large = np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)
     if large.any():
         place, index = (int(at[0]) for at in np.nonzero(large))
-        told = f"channel {names[index]!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s"
-        message = f"{told}, more than float32 can. Mend the sample, or scale the channel."
+        described = f"channel {names[index]!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s"
+        message = f"{described}, more than float32 can. Mend the sample, or scale the channel."
         raise data_error(where, "undecodable", message)
     missing = ~np.isfinite(signal)
     if max_gap is None or not missing.any():

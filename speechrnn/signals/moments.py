@@ -108,9 +108,9 @@ def from_numbers(values: np.ndarray, column: TimeColumn, unit: str | None, *, da
         raise column.doubt(f"holds numbers that are no times, from {low:g} to {high:g}")
     dated = unit in epochs
     whole, part = np.divmod(values if dated else values - values[0], 1)
-    found = whole.astype(np.int64) * scale + np.rint(part * scale).astype(np.int64)
-    given = column.options.time_zone
-    return Moments(found, dated, None if not dated else zone(given) if given else dt.UTC)
+    nanoseconds = whole.astype(np.int64) * scale + np.rint(part * scale).astype(np.int64)
+    zone_name = column.options.time_zone
+    return Moments(nanoseconds, dated, None if not dated else zone(zone_name) if zone_name else dt.UTC)
 
 
 def _likely_unit(values: np.ndarray, epochs: Sequence[str], column: TimeColumn, *, dates: bool) -> str:
@@ -155,15 +155,15 @@ def _by_format(cells: Sequence[str], column: TimeColumn) -> Moments:
     form = str(column.options.date_format)
     zoned = "%z" in form
     try:
-        found = pandas.to_datetime(pandas.Series(cells), format=form, errors="coerce", utc=zoned)
+        times = pandas.to_datetime(pandas.Series(cells), format=form, errors="coerce", utc=zoned)
     except ValueError as error:
         raise DoubtError(f"`date_format` {form!r} cannot be used: {error}.") from error
-    if found.isna().any():
-        place = int(np.argmax(found.isna().to_numpy()))
-        raise column.doubt(f"holds {cells[place]!r}", place, f", which is not of `date_format` {form!r}")
+    if times.isna().any():
+        index = int(np.argmax(times.isna().to_numpy()))
+        raise column.doubt(f"holds {cells[index]!r}", index, f", which is not of `date_format` {form!r}")
     if not any(code in form for code in ("%Y", "%y", "%c", "%x", "%G")):
-        return Moments(over_midnight(_nanoseconds(found, column) % DAY), dated=False)
-    return from_index(found, column)
+        return Moments(over_midnight(_nanoseconds(times, column) % DAY), dated=False)
+    return from_index(times, column)
 
 
 def _nanoseconds(moments: Any, column: TimeColumn) -> np.ndarray:
@@ -194,8 +194,8 @@ def aware(local: np.ndarray, utc: np.ndarray, own: dt.tzinfo, column: TimeColumn
     """
     if (np.diff(utc) % DAY).any() and not (np.diff(local) % DAY).any():
         return Moments(local, True)
-    given = column.options.time_zone
-    return Moments(utc, True, zone(given) if given else own)
+    zone_name = column.options.time_zone
+    return Moments(utc, True, zone(zone_name) if zone_name else own)
 
 
 def located(local: np.ndarray, column: TimeColumn) -> Moments:
@@ -207,16 +207,16 @@ def located(local: np.ndarray, column: TimeColumn) -> Moments:
     name = column.options.time_zone
     if name is None:
         return Moments(local, True)
-    place, pandas = zone(name), need("pandas", column.name)
+    zone_info, pandas = zone(name), need("pandas", column.name)
     cells: Any = pandas.Series(local.astype("datetime64[ns]"))
-    lost = cells.dt.tz_localize(place, ambiguous=np.zeros(len(cells), bool), nonexistent="NaT").isna()
+    lost = cells.dt.tz_localize(zone_info, ambiguous=np.zeros(len(cells), bool), nonexistent="NaT").isna()
     why = "skipped. Say the zone of its times, such as UTC, or mend the line"
     if not lost.any():
         try:
-            utc = cells.dt.tz_localize(place, ambiguous="infer").dt.tz_convert("UTC").dt.tz_localize(None)
-            return aware(local, _nanoseconds(utc, column), place, column)
+            utc = cells.dt.tz_localize(zone_info, ambiguous="infer").dt.tz_convert("UTC").dt.tz_localize(None)
+            return aware(local, _nanoseconds(utc, column), zone_info, column)
         except ValueError:
-            lost = cells.dt.tz_localize(place, ambiguous="NaT").isna()
+            lost = cells.dt.tz_localize(zone_info, ambiguous="NaT").isna()
             why = "showed twice and the table does not. Leave the hour out if it is not known which it was, or write"
             why += " times with their offset from UTC"
     if not (np.diff(local) % DAY).any():

@@ -87,10 +87,10 @@ def delimiter(name: str) -> str:
     Raises:
         ValueError: It is not one character.
     """
-    found = {"tab": "\t", "space": " ", "\\t": "\t"}.get(name, name)
-    if len(found) != 1 or found in "\"'\n\r":
+    character = {"tab": "\t", "space": " ", "\\t": "\t"}.get(name, name)
+    if len(character) != 1 or character in "\"'\n\r":
         raise ValueError(f"`delimiter` must be one character, `tab` or `space`. Received: {name!r}.")
-    return found
+    return character
 
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}

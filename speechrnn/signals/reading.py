@@ -140,11 +140,11 @@ def read(
     chosen = _chosen(record, channels)
     rates = [_rate(record, index, rate) for index in chosen]
     if len(set(rates)) > 1 and sample_rate is None:
-        told = ", ".join(f"{record.channels[i]!r} {own:g} Hz" for i, own in zip(chosen, rates, strict=True))
+        described = ", ".join(f"{record.channels[i]!r} {own:g} Hz" for i, own in zip(chosen, rates, strict=True))
         raise data_error(
             record.path,
             "of mixed rates",
-            f"its channels have several rates: {told}. Give `sample_rate`, or `channels`.",
+            f"its channels have several rates: {described}. Give `sample_rate`, or `channels`.",
         )
     wanted = rates[0] if sample_rate is None else float(sample_rate)
     if wanted > _FINEST * min(rates):
@@ -153,7 +153,7 @@ def read(
         )
         raise data_error(record.path, "of another rate", f"{message} Check the unit of its times, or its rate.")
     found: np.ndarray | None = None
-    for place, (index, own) in enumerate(zip(chosen, rates, strict=True)):
+    for position, (index, own) in enumerate(zip(chosen, rates, strict=True)):
         start, count = bounds(record.path, record.sizes[index], own, offset, duration)
         stop = start + (count or 0)
         with file_faults(record.path, extra="signals"):
@@ -167,7 +167,7 @@ def read(
             found = np.empty((len(part), len(chosen)), np.float32)
         size = min(len(found), len(part))  # channels of several rates may differ by a sample
         found = found[:size]
-        found[:, place] = part[:size, 0]
+        found[:, position] = part[:size, 0]
     return np.ascontiguousarray(found), wanted
 
 
@@ -311,17 +311,17 @@ def _audio(path: str) -> Record:
 def _chosen(record: Record, channels: Sequence[str | int] | int | None) -> list[int]:
     """Places of the channels that were chosen, none of which has a fault."""
     if channels is None:
-        found = list(range(len(record.channels)))
+        chosen = list(range(len(record.channels)))
     else:
         wanted = range(channels) if isinstance(channels, int) else [channels] if isinstance(channels, str) else channels
-        found = [_index(record, channel) for channel in wanted]
-    if not found:
+        chosen = [_index(record, channel) for channel in wanted]
+    if not chosen:
         raise ValueError(f"{record.path}: `channels` must choose at least one. Received: {channels!r}.")
-    for index in found if record.faults else ():
+    for index in chosen if record.faults else ():
         if record.faults[index]:
             message = f"channel {record.channels[index]!r} {record.faults[index]}."
             raise data_error(record.path, "undecodable", message)
-    return found
+    return chosen
 
 
 def _index(record: Record, channel: str | int) -> int:
@@ -329,8 +329,8 @@ def _index(record: Record, channel: str | int) -> int:
     if isinstance(channel, str):
         matching = called(names, channel)
         if len(matching) > 1:
-            told = ", ".join(names[i] for i in matching)
-            raise data_error(record.path, "ambiguous", f"has several channels {channel!r}: {told}. Name one of them.")
+            listed = ", ".join(names[i] for i in matching)
+            raise data_error(record.path, "ambiguous", f"has several channels {channel!r}: {listed}. Name one of them.")
         if matching:
             return matching[0]
     elif 0 <= channel < len(names):

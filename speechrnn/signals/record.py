@@ -52,15 +52,15 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     >>> distinct(["ECG", "ECG", "ECG.1", "", ""])
     ('ECG', 'ECG.2', 'ECG.1', '', '')
     """
-    found: dict[str, None] = {}
+    names_seen: dict[str, None] = {}
     own = {*names}
-    for place, name in enumerate(names):
-        number, told = 0, name or f"\0{place}"
-        while told in found or (number and told in own):
+    for index, name in enumerate(names):
+        number, candidate = 0, name or f"\0{index}"
+        while candidate in names_seen or (number and candidate in own):
             number += 1
-            told = f"{name}.{number}"
-        found[told] = None
-    return tuple("" if told.startswith("\0") else told for told in found)
+            candidate = f"{name}.{number}"
+        names_seen[candidate] = None
+    return tuple("" if candidate.startswith("\0") else candidate for candidate in names_seen)
 
 
 def called(names: Sequence[str], wanted: str) -> list[int]:
@@ -70,8 +70,8 @@ def called(names: Sequence[str], wanted: str) -> list[int]:
     >>> called(["ECG", "ecg", "Resp"], "ecg"), called(["ECG", "Resp"], "resp")
     ([1], [1])
     """
-    same = [place for place, name in enumerate(names) if name.strip() == wanted.strip()]
-    return same or [place for place, name in enumerate(names) if name.strip().lower() == wanted.strip().lower()]
+    same = [index for index, name in enumerate(names) if name.strip() == wanted.strip()]
+    return same or [index for index, name in enumerate(names) if name.strip().lower() == wanted.strip().lower()]
 
 
 def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = (), units: Any = ()) -> Record:
@@ -83,14 +83,14 @@ def of_array(path: str, signal: np.ndarray, rate: float | None, channels: Any = 
             path, "undecodable", f"must hold numbers (samples, channels). Received: {signal.dtype} {signal.shape}."
         )
     count = signal.shape[1]
-    names, told = tuple(map(str, channels)), tuple(map(str, units))
-    for what, given in (("names", names), ("units", told)):
-        if len(given) not in (0, count):
-            raise data_error(path, "undecodable", f"has {len(given)} {what} of channels. Received: {count} of them.")
+    names, unit_names = tuple(map(str, channels)), tuple(map(str, units))
+    for what, values in (("names", names), ("units", unit_names)):
+        if len(values) not in (0, count):
+            raise data_error(path, "undecodable", f"has {len(values)} {what} of channels. Received: {count} of them.")
     return Record(
         path=path,
         channels=names or tuple(map(str, range(count))),
-        units=told or ("",) * count,
+        units=unit_names or ("",) * count,
         rates=(rate,) * count,
         sizes=(len(signal),) * count,
         load=lambda channel, start, stop: signal[start:stop, channel],

@@ -157,17 +157,17 @@ def tables(path: str, options: TableOptions = _DEFAULT, without: tuple[str, ...]
     """
     cells = _parquet(path) if path.lower().endswith(".parquet") else read(path, options)
     there = columns(cells, options)
-    found = times.find(there, options, path)
-    moments, doubt = None, found.doubt
+    time = times.find(there, options, path)
+    moments, doubt = None, time.doubt
     try:
-        moments = times.moments(there, found, cells, options)
+        moments = times.moments(there, time, cells, options)
     except DoubtError as error:
         doubt = str(error)
     chosen, texts = [], [] if cells.names else [0]
     for place, column in enumerate(there):
         if column.name in without:
             texts.append(place)
-        elif place in found.others or (cells.names and _is_row_number(column, place)) or _is_empty(column):
+        elif place in time.others or (cells.names and _is_row_number(column, place)) or _is_empty(column):
             continue
         elif column.values is not None or column.fault:
             chosen.append(column)

@@ -89,8 +89,8 @@ def find(columns: Sequence[Column], options: TableOptions, path: str) -> Found:
         return _found(sorted(likely, key=lambda place: says[place] == "clock"))
     if len(likely) == 1:
         return _found(likely)
-    told = ", ".join(f"`{columns[place].name}`" for place in likely)
-    doubt = f"has several columns that may say the time: {told}. Say which with `time_columns`."
+    listed = ", ".join(f"`{columns[place].name}`" for place in likely)
+    doubt = f"has several columns that may say the time: {listed}. Say which with `time_columns`."
     return Found((), frozenset(likely), doubt)
 
 
@@ -101,22 +101,22 @@ def _found(places: Sequence[int]) -> Found:
 def _unread(columns: Sequence[Column]) -> str:
     """What is wrong with a column of text whose first cell begins as a date, and cannot be read as one."""
     for column in columns:
-        told = column.cells[~column.missing].iloc[:1].astype("str").tolist()
-        if not column.says and told and begins_as_date(unquoted(told[0])):
-            return f"its column {column.name!r} holds {told[0]!r}, which is no time{UNREAD}."
+        first_cell = column.cells[~column.missing].iloc[:1].astype("str").tolist()
+        if not column.says and first_cell and begins_as_date(unquoted(first_cell[0])):
+            return f"its column {column.name!r} holds {first_cell[0]!r}, which is no time{UNREAD}."
     return ""
 
 
 def _parts(columns: Sequence[Column]) -> tuple[int, ...]:
     """Columns of whole numbers called year, month and day, and those of hour, minute and second that follow."""
     names = [column.base for column in columns]
-    found: list[int] = []
+    indices: list[int] = []
     for same in _PARTS:
-        place = next((place for place, name in enumerate(names) if name in same), None)
-        if place is None or columns[place].cells.dtype.kind not in "iu":
+        index = next((index for index, name in enumerate(names) if name in same), None)
+        if index is None or columns[index].cells.dtype.kind not in "iu":
             break
-        found.append(place)
-    return tuple(found) if len(found) >= 3 else ()
+        indices.append(index)
+    return tuple(indices) if len(indices) >= 3 else ()
 
 
 def _joined(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> str:
@@ -138,28 +138,30 @@ def moments(columns: Sequence[Column], found: Found, cells: Cells, options: Tabl
     """
     if not found.columns:
         return None
-    chosen = [columns[place] for place in found.columns]
-    told = TimeColumn(" and ".join(column.name for column in chosen), cells.lines, options)
+    chosen = [columns[index] for index in found.columns]
+    time_column = TimeColumn(" and ".join(column.name for column in chosen), cells.lines, options)
     if len(cells.lines) < 2:
         raise DoubtError("has one line, whose time gives no rate.")
     for column in chosen:
         if column.missing.any():
-            raise told.doubt("is empty", int(np.argmax(column.missing)))
+            raise time_column.doubt("is empty", int(np.argmax(column.missing)))
     if found.parts:
         parts = zip(*(column.cells.tolist() for column in chosen), strict=True)
-        return from_text([_joined(*numbers) for numbers in parts], told)
+        return from_text([_joined(*numbers) for numbers in parts], time_column)
     own, *clock = chosen
     if own.cells.dtype.kind in "mM" and not clock:
-        return from_index(own.cells, told)
+        return from_index(own.cells, time_column)
     if clock or own.says != "number" or options.date_format is not None:
         written = cells.written(list(found.columns)).astype("str")
-        texts = [[unquoted(cell) for cell in written[place]] for place in found.columns]
-        return from_text([" ".join(parts) for parts in zip(*texts, strict=True)], told, dated=own.says != "clock")
+        texts = [[unquoted(cell) for cell in written[index]] for index in found.columns]
+        return from_text(
+            [" ".join(parts) for parts in zip(*texts, strict=True)], time_column, dated=own.says != "clock"
+        )
     values = np.zeros(0) if own.values is None else own.values
     if not np.isfinite(values).all():
-        raise told.doubt("holds no time", int(np.argmax(~np.isfinite(values))))
+        raise time_column.doubt("holds no time", int(np.argmax(~np.isfinite(values))))
     base, unit = base_and_unit(own.name)
-    return from_numbers(values, told, unit or UNIT_OF.get(own.unit.lower()), dates=base in _DATES)
+    return from_numbers(values, time_column, unit or UNIT_OF.get(own.unit.lower()), dates=base in _DATES)
 
 
 def grid(times: Moments, lines: np.ndarray) -> Grid:
@@ -184,18 +186,18 @@ def grid(times: Moments, lines: np.ndarray) -> Grid:
     if counts.sum() > _APART * len(steps) + 1000:
         raise DoubtError("its lines lie far apart in time. Cut it where nothing was recorded.")
     _no_change_of_clocks(times, nanoseconds, steps, step, numbers)
-    places = np.concatenate([[0], np.cumsum(counts)])
+    positions = np.concatenate([[0], np.cumsum(counts)])
     passed = (nanoseconds - nanoseconds[0]) / 1e9
-    rate = float(places[-1] / passed[-1])
-    drift = np.abs(places - passed * rate)
-    if drift.max() > 1.0 and drift.max() > 1e-6 * places[-1]:
-        place = int(np.argmax(drift))
+    rate = float(positions[-1] / passed[-1])
+    drift = np.abs(positions - passed * rate)
+    if drift.max() > 1.0 and drift.max() > 1e-6 * positions[-1]:
+        index = int(np.argmax(drift))
         raise DoubtError(
-            f"its rate drifts: line {int(numbers[place]):,} lies {drift[place]:.1f} samples from where a steady "
+            f"its rate drifts: line {int(numbers[index]):,} lies {drift[index]:.1f} samples from where a steady "
             f"{rate:.6g} per second puts it. Resample it first."
         )
     even = step < _MONTH or off.max() < 1e-6
-    return Grid(rate, places.astype(np.int64)[order], len(steps) if falling else 0, even)
+    return Grid(rate, positions.astype(np.int64)[order], len(steps) if falling else 0, even)
 
 
 def _usual(steps: np.ndarray) -> float:
@@ -211,15 +213,15 @@ def _rising(steps: np.ndarray, lines: np.ndarray) -> None:
     wrong = steps <= 0
     if not wrong.any():
         return
-    place = int(np.argmax(wrong))
-    told = f"its times do not rise from line {int(lines[place]):,} to line {int(lines[place + 1]):,}"
+    index = int(np.argmax(wrong))
+    problem = f"its times do not rise from line {int(lines[index]):,} to line {int(lines[index + 1]):,}"
     advice = ""
-    if -3600 <= steps[place] <= 0 and steps[place] <= -1800:
+    if -3600 <= steps[index] <= 0 and steps[index] <= -1800:
         advice = " If clocks were put back there, say `time_zone`."
-    elif steps[place] == 0:
+    elif steps[index] == 0:
         advice = " Remove the lines that are there twice, or give times a finer unit"
         advice += "; if clocks were put back there, say `time_zone`." if np.median(steps) == 3600 else "."
-    raise DoubtError(f"{told}.{advice}")
+    raise DoubtError(f"{problem}.{advice}")
 
 
 def _no_change_of_clocks(
@@ -229,13 +231,13 @@ def _no_change_of_clocks(
     if not times.dated or times.zone is not None:
         return
     for hidden in (3600, 1800):
-        for place in np.flatnonzero(np.abs(steps - step - hidden) < 0.01 * step):
-            moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=int(nanoseconds[place]) // 1000)
+        for index in np.flatnonzero(np.abs(steps - step - hidden) < 0.01 * step):
+            moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=int(nanoseconds[index]) // 1000)
             behind = moment + dt.timedelta(seconds=step + hidden)
             if behind.hour <= 3 and _skipped(moment + dt.timedelta(seconds=step), dt.timedelta(seconds=hidden)):
                 hour = "hour" if hidden == 3600 else "half-hour"
                 raise DoubtError(
-                    f"its times leave out the {hour} before line {int(lines[place + 1]):,}, on {behind:%A %Y-%m-%d}, "
+                    f"its times leave out the {hour} before line {int(lines[index + 1]):,}, on {behind:%A %Y-%m-%d}, "
                     f"as clocks that are put forward do. Say `time_zone`; if the {hour} is missing, say UTC."
                 )
 
@@ -244,6 +246,6 @@ def _skipped(local: dt.datetime, hidden: dt.timedelta) -> bool:
     """Whether clocks showed `hidden` more instead of a time, wherever that was."""
     local = local.replace(microsecond=0)
     return any(
-        local.replace(tzinfo=place).astimezone(dt.UTC).astimezone(place).replace(tzinfo=None) == local + hidden
-        for place in map(zoneinfo.ZoneInfo, sorted(zoneinfo.available_timezones()))
+        local.replace(tzinfo=zone).astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) == local + hidden
+        for zone in map(zoneinfo.ZoneInfo, sorted(zoneinfo.available_timezones()))
     )

@@ -28,8 +28,8 @@ class Cases:
 
 def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:
     """One case of a file."""
-    found = cases(path, options.encoding if options else None).signals
-    return of_array(path, found[pick(path, row, [str(i) for i in range(len(found))])], None)
+    signals = cases(path, options.encoding if options else None).signals
+    return of_array(path, signals[pick(path, row, [str(i) for i in range(len(signals))])], None)
 
 
 @cached(8)
@@ -52,10 +52,10 @@ def cases(path: str, encoding: str | None = None) -> Cases:
         if not data:
             key, _, value = line.partition(" ")
             key, words = key.lower(), value.split()
-            said = bool(words) and words[0].lower() == "true"
+            stated = bool(words) and words[0].lower() == "true"
             if key in ("@classlabel", "@targetlabel"):
-                labeled, classes = said, words[1:] if said and key == "@classlabel" else None
-            elif key == "@timestamps" and said:
+                labeled, classes = stated, words[1:] if stated and key == "@classlabel" else None
+            elif key == "@timestamps" and stated:
                 raise data_error(path, "undecodable", _TIMES)
             elif words:
                 promised[key.removesuffix("s")] = words[0].lower()
@@ -119,9 +119,12 @@ def _case(line: str, labeled: bool, promised: Mapping[str, str]) -> tuple[np.nda
     if (np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)).any():
         raise ValueError("it has a number that is larger than float32 can hold")
     length = promised.get("@serieslength") if promised.get("@equallength") == "true" else None
-    for name, told, there in (("samples", length, len(signal)), ("dimensions", promised.get("@dimension"), len(rows))):
-        if told is not None and told.isdigit() and int(told) != there:
-            raise ValueError(f"it has {there:,} {name}, the header promises {told}")
+    for name, declared, there in (
+        ("samples", length, len(signal)),
+        ("dimensions", promised.get("@dimension"), len(rows)),
+    ):
+        if declared is not None and declared.isdigit() and int(declared) != there:
+            raise ValueError(f"it has {there:,} {name}, the header promises {declared}")
     return _without_padding(signal.astype(np.float32)), last.strip() if labeled else None
 
 

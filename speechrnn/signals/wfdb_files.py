@@ -121,7 +121,7 @@ def _check_sum(path: str, header: Any, channel: int, total: int) -> None:
 
 def _joined(header: Any, path: str, channel: int, start: int, stop: int) -> np.ndarray:
     """A part of a channel of a record in segments, NaN where none of them has it."""
-    found = np.full(stop - start, np.nan, np.float32)
+    signal = np.full(stop - start, np.nan, np.float32)
     name, position = header.sig_name[channel], 0
     for segment, part, size in zip(header.seg_name, header.segments, header.seg_len, strict=True):
         first, last = max(start, position), min(stop, position + size)
@@ -129,11 +129,11 @@ def _joined(header: Any, path: str, channel: int, start: int, stop: int) -> np.n
             index = channel if header.layout == "fixed" else part.sig_name.index(name)
             file = os.path.join(os.path.dirname(path), f"{segment}.hea")
             try:
-                found[first - start : last - start] = _of_segment(file, index, size, first - position, last - position)
+                signal[first - start : last - start] = _of_segment(file, index, size, first - position, last - position)
             except ValueError as error:
                 raise data_error(path, kind_of(error), f"one of its segments is at fault. {error}") from error
         position += size
-    return found
+    return signal
 
 
 def _of_segment(path: str, channel: int, size: int, start: int, stop: int) -> np.ndarray:
@@ -171,15 +171,15 @@ def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Anno
     with file_faults(marks, extra="signals", problem="holds no annotations"):
         wfdb = need("wfdb", marks)
         # Not symbols: wfdb's own way to them warns, and warnings cannot be silenced in one thread alone.
-        found = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
+        annotation = wfdb.rdann(stem, extension, return_label_elements=["label_store"])
         table = wfdb.io.annotation.ann_label_table
         symbols = dict(zip(table["label_store"], table["symbol"], strict=True))
-        symbols |= {code: symbol for code, symbol, _ in found.custom_labels or ()}
-        samples = np.asarray(found.sample, np.int64)
-        if found.fs and os.path.isfile(f"{stem}.hea"):  # the marks may have a time resolution of their own
-            samples = np.rint(samples * (wfdb.rdheader(stem).fs / found.fs)).astype(np.int64)
-    notes = tuple(note.strip("\0").strip() for note in found.aux_note or [""] * len(found.sample))
-    return Annotations(samples, tuple(symbols.get(int(label), " ") for label in found.label_store), notes)
+        symbols |= {code: symbol for code, symbol, _ in annotation.custom_labels or ()}
+        samples = np.asarray(annotation.sample, np.int64)
+        if annotation.fs and os.path.isfile(f"{stem}.hea"):  # the marks may have a time resolution of their own
+            samples = np.rint(samples * (wfdb.rdheader(stem).fs / annotation.fs)).astype(np.int64)
+    notes = tuple(note.strip("\0").strip() for note in annotation.aux_note or [""] * len(annotation.sample))
+    return Annotations(samples, tuple(symbols.get(int(label), " ") for label in annotation.label_store), notes)
 
 
 def _stem(path: str) -> str:
@@ -239,9 +239,9 @@ def _check_fields(path: str) -> None:
                 continue
             if fields is _RECORD and not (len(words) > 1 and words[1].isdigit()):
                 return  # no header at all, as wfdb will say
-            for place, (what, pattern) in fields.items():
-                if place < len(words) and not pattern.match(words[place]):
-                    message = f"has {words[place]!r} in line {number}, where {what} should stand. Copy it again."
+            for position, (what, pattern) in fields.items():
+                if position < len(words) and not pattern.match(words[position]):
+                    message = f"has {words[position]!r} in line {number}, where {what} should stand. Copy it again."
                     raise data_error(path, "undecodable", message)
             if fields is _RECORD and "/" in words[0]:
                 return  # its other lines are names of segments
