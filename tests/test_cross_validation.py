@@ -25,7 +25,7 @@ from speechrnn.tasks.classification import (
     print_report,
 )
 from speechrnn.tasks.classification import folds as folds_module
-from speechrnn.tasks.classification.folds import _keep, _kept
+from speechrnn.tasks.classification.folds import _read_report, _write_report
 
 OPTIONS = ClassifierTraining(epochs=1, batch_size=6, learning_rate=1e-2)
 QUIET = {"options": OPTIONS, "verbose": False}
@@ -277,8 +277,8 @@ def test_answers_are_read_back_as_they_were(task, rng, tmp_path):
     for some in (records, []):
         fault = Fault("x.npz", "missing", "x.npz is missing.")
         report = classification_report(some, "abc", task=task, faults=[fault], elapsed=2.0)
-        _keep(tmp_path / "a.json", report, Setting(build, OPTIONS))
-        again = _kept(tmp_path / "a.json", [Example(f"r{i}.npz", 1) for i in range(3)], Setting(build, OPTIONS))
+        _write_report(tmp_path / "a.json", report, Setting(build, OPTIONS))
+        again = _read_report(tmp_path / "a.json", [Example(f"r{i}.npz", 1) for i in range(3)], Setting(build, OPTIONS))
         assert json.dumps(again.to_dict(records=True)) == json.dumps(report.to_dict(records=True))
         for one, other in zip(report.records, again.records, strict=True):
             assert np.shape(one.truth) == np.shape(other.truth)

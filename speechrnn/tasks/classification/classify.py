@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from speechrnn.text.tokens import Tokens
 
 Source = str | os.PathLike[str] | Example
-"""A file of a signal or of audio, or an example of a manifest; for texts, a text or the `Path` of a text file."""
+"""A file of a signal or of audio, or an example of a manifest; for classifiers of texts, a text or a file's `Path`."""
 
 _BATCHES_AT_ONCE = 8
 """Number of batches that are read together and sorted by length."""
@@ -167,10 +167,10 @@ def read_signal(
 ) -> np.ndarray:
     """Read a source at the model's sample rate: float32 `(samples,)` for audio, or `(samples, channels)`.
 
-    The channels are those that the example names, else those that the model's card names, else the first ones.
+    Channels are those named by the example, otherwise those named by the model's card, otherwise the first ones.
 
     Raises:
-        OSError, ValueError: It cannot be read, or lacks a channel.
+        OSError, ValueError: The source cannot be read, or lacks a channel.
     """
     tokens = getattr(model, "tokens", None)
     if tokens is not None:
@@ -185,7 +185,7 @@ def read_signal(
 
 
 def _text(tokens: Tokens, source: Source) -> np.ndarray:
-    """The token numbers of a text, of an example's text, or of a text file, whose path must not be a string."""
+    """The token numbers of a text, of an example's text, or of a text file; a string is a text, and never a path."""
     if isinstance(source, str | Example):
         where = source.id if isinstance(source, Example) else ""
         return tokens.read(source if isinstance(source, str) else source.text, where=where)
@@ -205,7 +205,7 @@ def _read(model: Classifier, source: Source, **options: Any) -> np.ndarray | Fau
 
 
 def _answers(model: Classifier, batch: Sequence[np.ndarray]) -> Sequence[np.ndarray | ValueError]:
-    """Probabilities of each signal; if the model refuses the batch, signals are run one by one to isolate the error."""
+    """Probabilities of each signal; if the model rejects the batch, signals are run one by one to isolate the error."""
     try:
         return model.probabilities(batch)
     except ValueError as error:

@@ -18,7 +18,7 @@ _MAX_COLUMNS = 12
 
 
 def print_report(report: ClassificationReport, console: Console | None = None, *, per_subject: bool = False) -> None:
-    """Print a report as tables, by default to standard output."""
+    """Print a report as tables, by default on standard output."""
     console = reports.print_summary(report, console)
     if not report.records:
         return
@@ -38,7 +38,7 @@ def print_report(report: ClassificationReport, console: Console | None = None, *
     if report.task != "multi" and len(report.classes) <= _MAX_COLUMNS:
         console.print(_confusion_table(report))
     elif confusions := report.confusions():
-        listed = ", ".join(f"{truth} > {predicted} ({times})" for truth, predicted, times in confusions)
+        listed = ", ".join(f"{truth} > {predicted} ({count})" for truth, predicted, count in confusions)
         console.print(f"Confusions: {listed}", markup=False, soft_wrap=True)
     if per_subject and report.subjects:
         console.print(_subject_table(report))

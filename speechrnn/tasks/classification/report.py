@@ -35,7 +35,7 @@ ROLES = {
 
 @dataclass(frozen=True, eq=False)
 class Classified:
-    """One record that was scored."""
+    """A record with its true and its predicted classes."""
 
     id: str
     truth: np.ndarray
@@ -86,7 +86,7 @@ class ClassificationReport:
 
     @property
     def accuracy(self) -> float:
-        """Share that is correct (0.9 is 90 %) of records, of frames, or of records and classes; NaN without any."""
+        """Share of correct decisions (0.9 is 90 %), see `decisions`; NaN without any."""
         return self.figures["accuracy"]
 
     @property
@@ -119,7 +119,7 @@ class ClassificationReport:
 
     @cached_property
     def _confidences(self) -> tuple[np.ndarray, np.ndarray]:
-        """Each decision's probability, and whether it is right; if several can be true, whether the class is true."""
+        """The probability of each decision, and whether it is correct; for task "multi", whether the class is true."""
         truth, probabilities = _stacked(self.records, len(self.classes), self.task)
         if self.task == "multi":
             return probabilities.ravel().clip(0, 1), truth.ravel() > 0
@@ -143,7 +143,7 @@ class ClassificationReport:
         """The report as JSON values; a figure that is not finite is None.
 
         Args:
-            records: Include every record with its truth and its answer.
+            records: Include every record with its true and its predicted classes.
         """
         by_subject = self.subject_intervals
         report: dict[str, Any] = {
@@ -240,7 +240,7 @@ def classification_report(
     tallies = np.array([_tally(record, len(classes), task) for record in records]).reshape(-1, *shape)
     values = {name: float(value) for name, value in figures(tallies.sum(0)).items()}
     if task == "multi":
-        values["exact_match"] = float(np.mean([_exact(r) for r in records])) if records else math.nan
+        values["exact_match"] = float(np.mean([_exactly_right(r) for r in records])) if records else math.nan
     subjects: dict[str, np.ndarray] = {}
     for record, tally in zip(records, tallies, strict=True):
         if record.subject is not None:
@@ -265,7 +265,7 @@ def classification_report(
 
 
 def restored(parts: Sequence[Mapping[str, Any]], **about: Any) -> ClassificationReport:
-    """Make one report from the stored data of one or several.
+    """Make one report from the stored data of one or several reports.
 
     Args:
         parts: Results of `ClassificationReport.stored`.
@@ -287,7 +287,7 @@ def _tally(record: Classified, classes: int, task: str) -> np.ndarray:
     return metrics.presence_matrices(record.truth > 0.5, record.probabilities >= 0.5)
 
 
-def _exact(record: Classified) -> bool:
+def _exactly_right(record: Classified) -> bool:
     return bool(((record.probabilities >= 0.5) == (record.truth > 0.5)).all())
 
 
@@ -304,26 +304,26 @@ def _accuracy(tally: np.ndarray) -> float:
 
 
 def _stacked(records: Sequence[Classified], classes: int, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """All decisions with a known truth: truths `(decisions[, classes])` and probabilities `(decisions, classes)`."""
+    """All decisions with a true class: truths `(decisions[, classes])` and probabilities `(decisions, classes)`."""
     shape = (-1, classes) if task == "multi" else (-1,)
     truth = np.concatenate([np.reshape(r.truth, shape) for r in records] or [np.zeros((0, classes)[: len(shape)])])
-    scores = np.concatenate([np.reshape(r.probabilities, (-1, classes)) for r in records] or [np.zeros((0, classes))])
-    return (truth, scores) if task == "multi" else (truth[truth >= 0], scores[truth >= 0])
+    none = np.zeros((0, classes))
+    probabilities = np.concatenate([np.reshape(r.probabilities, (-1, classes)) for r in records] or [none])
+    return (truth, probabilities) if task == "multi" else (truth[truth >= 0], probabilities[truth >= 0])
 
 
 def _class_scores(
     records: Sequence[Classified], matrix: np.ndarray, classes: Sequence[str], task: str
 ) -> tuple[ClassScore, ...]:
-    truth, scores = _stacked(records, len(classes), task)
+    truth, probabilities = _stacked(records, len(classes), task)
     if task != "multi":
-        areas = [metrics.auroc(scores[:, k], truth == k) for k in range(len(classes))]
+        areas = [metrics.auroc(probabilities[:, k], truth == k) for k in range(len(classes))]
         return metrics.class_scores(matrix, classes, areas)
-    areas = [metrics.auroc(scores[:, k], truth[:, k] > 0) for k in range(len(classes))]
-    pairs = [
-        metrics.class_scores(two, ("", name), (math.nan, area))
-        for name, two, area in zip(classes, matrix, areas, strict=True)
-    ]
-    return tuple(pair[1] for pair in pairs)
+    areas = [metrics.auroc(probabilities[:, k], truth[:, k] > 0) for k in range(len(classes))]
+    return tuple(
+        metrics.class_scores(binary, ("", name), (math.nan, area))[1]
+        for name, binary, area in zip(classes, matrix, areas, strict=True)
+    )
 
 
 def _with_interval(report: ClassificationReport, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Spot keywords in a stream with a classifier of short sounds that runs on sliding windows."""
+"""Spot keywords in a stream: a classifier of short sounds runs on sliding windows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from speechrnn.models.answers import answer_each
 from speechrnn.models.protocols import Classifier
 from speechrnn.tasks.classification.options import SpottingOptions
 
-_AT_ONCE = 64
-"""Windows that are classified in one batch."""
+_BATCH_SIZE = 64
+"""Number of windows that are classified at once."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Spotted:
 
     label: str
     start: float
-    """Seconds from the start of the stream to that of the window that settled it."""
+    """Start of the window in which it was detected, in seconds from the start of the stream."""
     end: float
-    """The end of that window: the earliest moment at which it could be known."""
+    """End of that window: the earliest time at which it could be detected."""
     probability: float
-    """Mean over the windows judged."""
+    """Mean probability over the last `smooth` windows."""
 
 
 class Spotter:
-    """Finds keywords in a stream of mono audio, of which any number of samples is pushed at a time.
+    """Finds keywords in a stream of mono audio that is pushed in blocks of any length.
 
-    A class is found when its mean probability over the last `smooth` windows is the highest and reaches `threshold`,
-    unless a keyword was found less than `debounce` seconds before. What is found does not depend on how the stream is
-    cut into blocks.
+    A keyword is detected if the mean probability of its class over the last `smooth` windows is the highest and reaches
+    `threshold`, unless another one was detected less than `debounce` seconds before. The length of the blocks does not
+    change the result.
 
     Args:
-        model: A classifier of sounds that gives one class for each, from `.keras`, `.onnx` or `.tflite`.
-        options: How to find them.
+        model: A classifier of sounds with one class per sound, from `.keras`, `.onnx` or `.tflite`.
+        options: Windows, threshold and labels that are not keywords.
 
     Raises:
         ValueError: The model classifies sensors, texts or frames, or all of its classes are `others`.
@@ -57,49 +57,49 @@ class Spotter:
             max(1, round(s * rate)) for s in (self.options.window_seconds, self.options.hop_seconds)
         )
         self._decision = _Decision(model.classes, self.options)
-        self._left = np.zeros(0, np.float32)
-        self._new = 0
+        self._buffer = np.zeros(0, np.float32)
+        self._unclassified = 0
         self.probabilities: list[np.ndarray] = []
-        """Of every window so far, float32 `(classes,)` each."""
+        """Probabilities of every window so far, float32 `(classes,)` each."""
 
     def push(self, signal: np.ndarray) -> list[Spotted]:
         """Process the next samples.
 
         Args:
-            signal: float32 `(samples,)` at the model's rate.
+            signal: float32 `(samples,)` at the model's sample rate.
 
         Returns:
-            The keywords found in it, in order.
+            The keywords detected in them, in order.
         """
         signal = np.asarray(signal, np.float32)
         if signal.ndim != 1:
             raise ValueError(f"A stream must be mono, `(samples,)`. Received: shape {signal.shape}.")
-        self._left = np.concatenate([self._left, signal])
-        self._new += len(signal)
-        count = max(0, 1 + (len(self._left) - self._window) // self._hop)
+        self._buffer = np.concatenate([self._buffer, signal])
+        self._unclassified += len(signal)
+        count = max(0, 1 + (len(self._buffer) - self._window) // self._hop)
         if not count:
             return []
         starts = range(0, count * self._hop, self._hop)
-        spotted = self._classified([self._left[start : start + self._window] for start in starts])
-        self._new = len(self._left) - (starts[-1] + self._window)
-        self._left = self._left[count * self._hop :]
+        spotted = self._process([self._buffer[start : start + self._window] for start in starts])
+        self._unclassified = len(self._buffer) - (starts[-1] + self._window)
+        self._buffer = self._buffer[count * self._hop :]
         return spotted
 
     def finish(self) -> list[Spotted]:
-        """End the stream: the remaining samples are processed in a last window, padded with silence."""
-        if self._new <= 0:
+        """End the stream: process the remaining samples in a last window, padded with silence."""
+        if self._unclassified <= 0:
             return []
-        self._new = 0
-        return self._classified([np.pad(self._left, (0, self._window - len(self._left)))])
+        self._unclassified = 0
+        return self._process([np.pad(self._buffer, (0, self._window - len(self._buffer)))])
 
-    def _classified(self, windows: Sequence[np.ndarray]) -> list[Spotted]:
-        result = []
-        for first in range(0, len(windows), _AT_ONCE):
-            for row in self._model.probabilities(windows[first : first + _AT_ONCE]):
+    def _process(self, windows: Sequence[np.ndarray]) -> list[Spotted]:
+        keywords = []
+        for first in range(0, len(windows), _BATCH_SIZE):
+            for row in self._model.probabilities(windows[first : first + _BATCH_SIZE]):
                 self.probabilities.append(row)
                 if (spotted := self._decision.step(row)) is not None:
-                    result.append(spotted)
-        return result
+                    keywords.append(spotted)
+        return keywords
 
 
 @options_as_keywords(SpottingOptions)
@@ -117,23 +117,23 @@ def spot(  # noqa: D417 - the decorator adds the options
         sources: Audio files, or pipes; they are read in blocks.
         progress: Called with each source once it is done.
     """
-    Spotter(model, options)  # which refuses a model that cannot
+    Spotter(model, options)  # an unsuitable model fails here, and not once per source
 
-    def of(source: str | IO[bytes]) -> list[Spotted]:
+    def spot_one(source: str | IO[bytes]) -> list[Spotted]:
         spotter, blocks = Spotter(model, options), audio.read_blocks(source, sample_rate=int(model.sample_rate))
         return [one for block in blocks for one in spotter.push(block)] + spotter.finish()
 
-    yield from answer_each(sources, of, progress, where=lambda source: source if isinstance(source, str) else "-")
+    yield from answer_each(sources, spot_one, progress, where=lambda source: source if isinstance(source, str) else "-")
 
 
 def decided(probabilities: Iterable[np.ndarray], classes: Sequence[str], options: SpottingOptions) -> list[Spotted]:
-    """The keywords that a `Spotter` would find, had its windows these probabilities `(windows, classes)`."""
+    """The keywords that a `Spotter` detects if its windows have these probabilities, `(windows, classes)`."""
     decision = _Decision(classes, options)
-    return [found for row in probabilities if (found := decision.step(row)) is not None]
+    return [spotted for row in probabilities if (spotted := decision.step(row)) is not None]
 
 
 class _Decision:
-    """Decides from the probabilities of windows whether there is a keyword."""
+    """Detects keywords by the probabilities of successive windows."""
 
     def __init__(self, classes: Sequence[str], options: SpottingOptions) -> None:
         self._keywords = [k for k, name in enumerate(classes) if name not in options.others]
@@ -142,7 +142,7 @@ class _Decision:
         self._classes, self._options = classes, options
         self._last: deque[np.ndarray] = deque(maxlen=options.smooth)
         self._windows = 0
-        self._quiet_until = 0.0
+        self._debounced_until = 0.0
 
     def step(self, probabilities: np.ndarray) -> Spotted | None:
         self._last.append(probabilities)
@@ -151,13 +151,13 @@ class _Decision:
         self._windows += 1
         mean = np.mean(self._last, axis=0)
         best = int(mean.argmax())
-        if best not in self._keywords or mean[best] < self._options.threshold or end < self._quiet_until:
+        if best not in self._keywords or mean[best] < self._options.threshold or end < self._debounced_until:
             return None
-        self._quiet_until = end + self._options.debounce
+        self._debounced_until = end + self._options.debounce
         return Spotted(self._classes[best], start, end, float(mean[best]))
 
 
-# How well it does
+# Evaluation
 
 
 @dataclass(frozen=True)
@@ -172,20 +172,20 @@ class Said:
 
 @dataclass(frozen=True)
 class Spotting:
-    """Counts of hits and false alarms in a stream; the sum of two is that of both streams."""
+    """Counts of hits and false alarms in a stream; adding two gives the counts of both streams."""
 
     said: int
-    """Keywords that were said."""
+    """Number of keywords in the reference."""
     found: int
-    """Of these, found."""
+    """Number of these that were detected."""
     false: int
-    """False alarms: what was found where it was not said, or again."""
+    """False alarms: detections without a keyword in the reference, and repeated detections of one keyword."""
     hours: float
-    """Length of the streams."""
+    """Duration of the streams."""
 
     @property
     def missed(self) -> float:
-        """Share of the keywords said that were not found."""
+        """Miss rate: share of the reference's keywords that were not detected; NaN without keywords."""
         return 1 - self.found / self.said if self.said else float("nan")
 
     @property
@@ -194,7 +194,7 @@ class Spotting:
         return self.false / self.hours
 
     def __add__(self, other: Spotting) -> Spotting:
-        """Both together."""
+        """The counts of both streams."""
         return Spotting(
             self.said + other.said, self.found + other.found, self.false + other.false, self.hours + other.hours
         )
@@ -203,25 +203,25 @@ class Spotting:
 def count_spotted(
     spotted: Sequence[Spotted], said: Sequence[Said], seconds: float, *, tolerance: float = 0.5
 ) -> Spotting:
-    """Compare what was found in a stream with what was said.
+    """Count hits and false alarms: compares the keywords detected in a stream with the reference.
 
-    Each detection finds the first word of its label that is not found yet and lies, in time, around the middle of the
-    detection's window; every other detection is a false alarm.
+    A detection is matched with the first keyword of its label that is not matched yet and contains the middle of the
+    detection's window; a detection without a match is a false alarm.
 
     Args:
-        spotted: What was found, in order.
-        said: The keywords that were said, in order.
-        seconds: Length of the stream.
-        tolerance: Seconds by which the middle of the window may miss the word.
+        spotted: The detected keywords, in order.
+        said: The keywords in the reference, in order.
+        seconds: Duration of the stream.
+        tolerance: Seconds by which the middle of the window may lie outside the keyword.
     """
-    remaining, found = list(said), 0
+    unmatched, hits = list(said), 0
     for one in spotted:
         middle = (one.start + one.end) / 2
-        near = (s for s in remaining if s.label == one.label and s.start - tolerance <= middle <= s.end + tolerance)
+        near = (s for s in unmatched if s.label == one.label and s.start - tolerance <= middle <= s.end + tolerance)
         if (match := next(near, None)) is not None:
-            remaining.remove(match)
-            found += 1
-    return Spotting(len(said), found, len(spotted) - found, seconds / 3600)
+            unmatched.remove(match)
+            hits += 1
+    return Spotting(len(said), hits, len(spotted) - hits, seconds / 3600)
 
 
 def operating_points(
@@ -233,15 +233,15 @@ def operating_points(
     options: SpottingOptions | None = None,
     thresholds: Sequence[float] = tuple(np.round(np.arange(0.3, 1.0, 0.01), 2).tolist()),
 ) -> dict[float, Spotting]:
-    """Misses and false alarms of a stream by threshold.
+    """Count hits and false alarms of a stream for each threshold.
 
     Args:
-        probabilities: Of the stream's windows, as a `Spotter` keeps them.
-        said: The keywords that were said.
-        seconds: Length of the stream.
-        classes: Of the model.
-        options: How they are found; its threshold is not used.
-        thresholds: What to try.
+        probabilities: Probabilities of the stream's windows, see `Spotter.probabilities`.
+        said: The keywords in the reference, in order.
+        seconds: Duration of the stream.
+        classes: The model's classes.
+        options: Options of detection; their threshold is not used.
+        thresholds: Thresholds to try.
     """
     options = options or SpottingOptions()
     return {
@@ -251,9 +251,9 @@ def operating_points(
 
 
 def best_threshold(points: Mapping[float, Spotting], false_per_hour: float) -> float:
-    """The threshold of the fewest misses with no more than so many false alarms per hour.
+    """The threshold with the fewest misses among those with at most `false_per_hour` false alarms per hour.
 
-    If none is so strict, it is the one of the fewest false alarms; of equal ones it is the highest.
+    If all have more, the threshold with the fewest false alarms. Of equal thresholds the highest is taken.
     """
     allowed = {t: point for t, point in points.items() if point.false_per_hour <= false_per_hour}
     if allowed:
@@ -271,30 +271,30 @@ def spoken_stream(
     snr_db: tuple[float, float] = (5.0, 20.0),
     others: Sequence[str] = SpottingOptions.others,
 ) -> tuple[np.ndarray, list[Said]]:
-    """A stream of words in noise, and when the keywords among them are said.
+    """Make a test stream of words in noise, and its reference.
 
     Args:
-        words: Recordings float32 `(samples,)` of one word each, with its label, in the order in which they are said.
+        words: Recordings of one word each, float32 `(samples,)`, with their labels, in the order of the stream.
         noise: float32 `(samples,)`, not silent; repeated over the whole stream at one level.
         rate: Samples per second.
         rng: Random numbers.
-        gap: Shortest and longest pause before a word, and at the end, in seconds.
-        snr_db: Lowest and highest ratio of a word to the noise under it.
-        others: Labels that are no keywords.
+        gap: Shortest and longest pause before each word and at the end, in seconds.
+        snr_db: Lowest and highest signal-to-noise ratio of a word, in decibels.
+        others: Labels that are not keywords.
 
     Returns:
-        The stream, float32 `(samples,)`, and the keywords in order.
+        The stream, float32 `(samples,)`, and its keywords in order.
     """
-    level = float(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
-    if not level > 0:
+    noise_level = float(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
+    if not noise_level > 0:
         raise ValueError("The noise of a stream must not be silent.")
     parts, said, position = [], [], 0
     for signal, label in words:
-        quiet = round(rng.uniform(*gap) * rate)
+        pause = round(rng.uniform(*gap) * rate)
         word_level = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) or 1.0
-        ratio = 10 ** (rng.uniform(*snr_db) / 20) * level / word_level
-        parts += [np.zeros(quiet, np.float32), np.float32(ratio) * signal]
-        start, position = position + quiet, position + quiet + len(signal)
+        gain = 10 ** (rng.uniform(*snr_db) / 20) * noise_level / word_level
+        parts += [np.zeros(pause, np.float32), np.float32(gain) * signal]
+        start, position = position + pause, position + pause + len(signal)
         if label not in others:
             said.append(Said(label, start / rate, position / rate))
     parts.append(np.zeros(round(rng.uniform(*gap) * rate), np.float32))
