@@ -104,8 +104,8 @@ def cross_validate(
     if isinstance(folds, int):
         folds = manifest.stratified_group_folds(examples, folds, seed=next(iter(settings.values())).training.seed)
     splits = _splits(examples, folds)
-    held_out_parts, first = [held_out for _, held_out in splits], next(iter(settings))
-    if (nested := len(settings) > 1) and len(ids := {e.id for part in held_out_parts for e in part}) < len(examples):
+    parts, first = [held_out for _, held_out in splits], next(iter(settings))
+    if (nested := len(settings) > 1) and len(ids := {e.id for part in parts for e in part}) < len(examples):
         raise ValueError(f"To choose from settings, folds must hold out all examples. Received: {len(ids)} of them.")
     if final:
         files.refuse_existing(out, overwrite=resume or overwrite)  # before hours of work, not after
@@ -115,9 +115,7 @@ def cross_validate(
         existing: Any = {"resume": resume, "overwrite": overwrite, "verbose": verbose}
         return settings[name].learn(training, out=path, valid_fraction=valid_fraction, card=card, **existing)
 
-    def evaluate(
-        name: str, training: Sequence[Example], parts: Sequence[Sequence[Example]], paths: Sequence[Path]
-    ) -> Reports:
+    def evaluate(name: str, training: list[Example], parts: list[list[Example]], paths: list[Path]) -> Reports:
         """Train one model and evaluate it on several parts; the first path also names the model's file."""
         if resume and all(path.exists() for path in paths):
             return [_read_report(path, part, settings[name]) for path, part in zip(paths, parts, strict=True)]
@@ -128,9 +126,7 @@ def cross_validate(
         return reports
 
     judge_on = judge_on or (lambda part: part)
-    nested_reports = (
-        _nested_reports(held_out_parts, list(settings), evaluate, folder, judge_on, choose_by) if nested else {}
-    )
+    nested_reports = _nested_reports(parts, list(settings), evaluate, folder, judge_on, choose_by) if nested else {}
     reports: Reports = []
     chosen: list[str] = []
     also: dict[str, Reports] = {kind: [] for kind in also_on or {}}
