@@ -1,4 +1,4 @@
-"""Analyze recordings for training: phones, their frames, pitches and levels, and the spectrum."""
+"""Analyze recordings for training: phones with their durations, pitches and levels, and the spectrum."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Analysis:
 
     phones: tuple[str, ...]
     counts: np.ndarray
-    """Frames of each phone, int `(phones,)`."""
+    """Number of frames of each phone, int `(phones,)`."""
     pitch: np.ndarray
-    """Natural logarithm of hertz, float64 `(phones,)`."""
+    """Natural logarithm of each phone's pitch in hertz, float64 `(phones,)`."""
     energy: np.ndarray
     """Mean log-mel energy, float64 `(phones,)`."""
     spectrum: np.ndarray
-    """float32 `(frames, bands)`."""
+    """Log-mel energies, float32 `(frames, bands)`."""
 
     def variances(self, levels: dict[str, tuple[float, float]]) -> np.ndarray:
-        """The log number of frames, and normalized pitch and level, float32 `(phones, 3)`."""
+        """Logarithm of the number of frames, normalized pitch and normalized level, float32 `(phones, 3)`."""
         normalized = [(getattr(self, name) - levels[name][0]) / levels[name][1] for name in ("pitch", "energy")]
         return np.stack([np.log(self.counts), *normalized], axis=1).astype(np.float32)
 
@@ -54,17 +54,19 @@ def analyzer(features: object) -> Callable[[Example], Analysis]:
             )
         counts = frame_counts(ends, len(spectrum), sound)
         silent = np.repeat([phone == SILENCE for phone in phones], counts)
-        hertz = np.where(silent, np.nan, pitch(signal, sound)[: len(spectrum)])
-        return Analysis(tuple(phones), counts, by_phone(hertz, counts), by_phone(spectrum.mean(1), counts), spectrum)
+        log_pitch = np.where(silent, np.nan, pitch(signal, sound)[: len(spectrum)])
+        return Analysis(
+            tuple(phones), counts, by_phone(log_pitch, counts), by_phone(spectrum.mean(1), counts), spectrum
+        )
 
     return analyzed
 
 
 def levels_of(analyses: list[Analysis]) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of the pitches and of the levels of phones that are not silent."""
-    voiced = [np.array([phone != SILENCE for phone in one.phones]) for one in analyses]
+    """Mean and standard deviation of "pitch" and of "energy" over all phones but silence."""
+    masks = [np.array([phone != SILENCE for phone in one.phones]) for one in analyses]
     levels = {}
     for name in ("pitch", "energy"):
-        values = np.concatenate([getattr(one, name)[said] for one, said in zip(analyses, voiced, strict=True)])
+        values = np.concatenate([getattr(one, name)[mask] for one, mask in zip(analyses, masks, strict=True)])
         levels[name] = (float(values.mean()), max(float(values.std()), 1e-3))
     return levels

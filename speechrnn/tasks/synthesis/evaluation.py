@@ -32,28 +32,28 @@ _CEPSTRA = 13
 
 @dataclass(frozen=True)
 class Spoken:
-    """A text that both a voice and its speaker read aloud."""
+    """A text, with the figures of the voice's speech and of the speaker's recording."""
 
     id: str
     text: str
     distortion: float
-    """See `distortion`."""
+    """Mel-cepstral distortion in decibels, see `speechrnn.tasks.synthesis.evaluation.distortion`."""
     seconds: float
     """Duration of the voice's speech."""
     voice: Edits | None = None
     """Word errors of a recognizer on the voice's speech; None without a recognizer."""
     speaker: Edits | None = None
-    """Word errors on the speaker's recording."""
+    """Word errors of the recognizer on the speaker's recording."""
     heard: str = ""
     """The words recognized in the voice's speech."""
 
 
 @dataclass(frozen=True)
 class VoiceReport:
-    """Figures of a voice over texts; rates come from counts summed over them."""
+    """Figures of a voice over texts; error rates are of counts summed over the texts."""
 
     spoken: tuple[Spoken, ...]
-    """The texts, in the order given."""
+    """The evaluated texts, in order."""
     distortion: float
     """Mean mel-cepstral distortion in decibels; NaN without texts."""
     distortion_interval: Interval
@@ -91,10 +91,10 @@ class VoiceReport:
             f"{len(self.spoken):,} texts; {self.real_time_factor:.2f} s for a second of speech"
         )
         if self.spoken[0].voice is not None:
-            (low, high), (least, most) = ([100 * x for x in i] for i in (self.voice_interval, self.speaker_interval))
+            low, high, speaker_low, speaker_high = (100 * x for x in (*self.voice_interval, *self.speaker_interval))
             line += (
                 f"; the listener's word error rate {100 * self.voice_error_rate:.1f} % ({low:.1f} to {high:.1f}), and "
-                f"{100 * self.speaker_error_rate:.1f} % ({least:.1f} to {most:.1f}) of the speaker"
+                f"{100 * self.speaker_error_rate:.1f} % ({speaker_low:.1f} to {speaker_high:.1f}) of the speaker"
             )
         return line + (f"; {len(self.faults)} more FAILED and are in none of these figures." if self.faults else ".")
 
@@ -131,11 +131,11 @@ def evaluate(
     seed: int = 0,
     **speaking: Any,
 ) -> VoiceReport:
-    """Let a voice read the texts of recordings aloud, and compare its speech with them.
+    """Evaluate a voice: it reads the texts of recordings aloud, and its speech is compared with the recordings.
 
     Args:
         model: A voice, or its path.
-        examples: Recordings of its speaker that it was not trained on, with their texts, with punctuation in
+        examples: Recordings of its speaker that it was not trained on, and their texts; a text with punctuation is in
             `extra["written"]`.
         recognizer: A `Listener`, or a recognizer's file; it should not have been trained on the speaker.
         faults: Collects examples that cannot be evaluated; they are also in the report.
@@ -149,7 +149,7 @@ def evaluate(
     listener = _listener(recognizer)
     spoken, elapsed = [], 0.0
     texts = [str(example.extra.get("written", example.text or "")) for example in examples]
-    list(outcomes(voice, texts[:1], **speaking))  # what is loaded once is no part of the speed
+    list(outcomes(voice, texts[:1], **speaking))  # loading on the first call does not count as synthesis time
     for example, written in zip(examples, texts, strict=True):
         started = time.perf_counter()
         (speech,) = outcomes(voice, [written], **speaking)
@@ -161,10 +161,8 @@ def evaluate(
             text = normalize(spelled_out(written))
             words: dict[str, Any] = {}
             if listener is not None:
-                voice_words, speaker_words = (
-                    listener(speech.signal, speech.sample_rate),
-                    listener(recording, speech.sample_rate),
-                )
+                voice_words = listener(speech.signal, speech.sample_rate)
+                speaker_words = listener(recording, speech.sample_rate)
                 words = {
                     "voice": edits.counts(text.split(), voice_words.split()),
                     "speaker": edits.counts(text.split(), speaker_words.split()),
@@ -180,17 +178,17 @@ def evaluate(
     mean = float(np.mean([one.distortion for one in spoken])) if spoken else math.nan
     tallies = np.reshape([(one.distortion, 1.0) for one in spoken], (-1, 2))
     interval = bootstrap(tallies, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, resamples=resamples, seed=seed)
-    voiced, recorded = (
-        rate_interval([each for each in some if each is not None], resamples=resamples, seed=seed)
-        for some in ([one.voice for one in spoken], [one.speaker for one in spoken])
+    voice_bounds, speaker_bounds = (
+        rate_interval([each for each in errors if each is not None], resamples=resamples, seed=seed)
+        for errors in ([one.voice for one in spoken], [one.speaker for one in spoken])
     )
-    return VoiceReport(tuple(spoken), mean, interval["mean"], voiced, recorded, tuple(collected), elapsed)
+    return VoiceReport(tuple(spoken), mean, interval["mean"], voice_bounds, speaker_bounds, tuple(collected), elapsed)
 
 
 def distortion(first: np.ndarray, second: np.ndarray) -> float:
-    """Mel-cepstral distortion of two spectra after dynamic time warping, in decibels.
+    """Compute the mel-cepstral distortion of two spectra after dynamic time warping, in decibels.
 
-    The root mean square distance of the spectra's envelopes, of 13 cepstra without the level (Kubichek 1993,
+    It is the root mean square distance of the spectral envelopes, by 13 cepstra without the level (Kubichek 1993,
     "Mel-cepstral distance measure for objective speech quality assessment").
 
     Args:
@@ -206,7 +204,7 @@ def distortion(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def log_mel(signal: np.ndarray, sound: Sound) -> np.ndarray:
-    """The features of `LogMel`, float64 `(frames, bands)`, computed without TensorFlow."""
+    """Compute the features of `LogMel` without TensorFlow, float64 `(frames, bands)`."""
     from librosa.feature import melspectrogram
 
     power = melspectrogram(
@@ -224,6 +222,6 @@ def _listener(recognizer: Listener | str | os.PathLike[str] | None) -> Listener 
     return lambda signal, sample_rate: session.transcribe((np.clip(signal, -1, 1), sample_rate)).text
 
 
-def _rate(found: Sequence[Edits | None]) -> float:
-    known = [each for each in found if each is not None]
+def _rate(errors: Sequence[Edits | None]) -> float:
+    known = [each for each in errors if each is not None]
     return sum(known, Edits()).rate if known else math.nan

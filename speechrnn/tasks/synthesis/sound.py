@@ -11,9 +11,9 @@ import numpy as np
 from speechrnn.features import inversion
 
 PITCHES = (65.0, 400.0)
-"""Lowest and highest pitch that is detected, in hertz."""
+"""Lowest and highest detected pitch, in hertz."""
 _VOICED = 0.5
-"""Smallest autocorrelation of a voiced frame."""
+"""Smallest normalized autocorrelation of a voiced frame."""
 _EDGE = 0.5
 """Width of the transition between phones, in frames."""
 
@@ -42,18 +42,18 @@ class Sound:
         return cls(**{field.name: getattr(layer, field.name) for field in fields(cls)})
 
     @classmethod
-    def from_metadata(cls, known: Mapping[str, Any]) -> Sound:
-        """The parameters in an exported file's metadata."""
-        return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Sound:
+        """The parameters in the metadata of an exported file."""
+        return cls(**{field.name: metadata[field.name] for field in fields(cls) if field.name in metadata})
 
     @property
     def num_features(self) -> int:
-        """Values in a frame."""
+        """Number of values in a frame."""
         return self.num_mels
 
     @property
     def frame_period(self) -> float:
-        """Seconds between two frames."""
+        """Seconds between frames."""
         return self.hop / self.sample_rate
 
 
@@ -77,7 +77,7 @@ def waveform(spectrum: np.ndarray, sound: Sound, *, iterations: int = 32) -> np.
         if error.name not in ("librosa", "scipy"):
             raise
         raise ModuleNotFoundError(
-            "A waveform is found by librosa. Install it: pip install 'speechrnn[voice]'.", name=error.name
+            "A waveform is computed by librosa. Install it: pip install 'speechrnn[voice]'.", name=error.name
         ) from error
     return np.clip(signal, -1.0, 1.0)
 
@@ -102,26 +102,26 @@ def frame_counts(ends: np.ndarray, frames: int, sound: Sound) -> np.ndarray:
     count = len(ends)
     if frames < count:
         raise ValueError(f"{count} phones need as many frames. Received: {frames}.")
-    after = np.ceil((np.asarray(ends) * sound.sample_rate - sound.window / 2) / sound.hop).astype(int)
-    after = spaced(after, 1, frames)
-    after[-1] = frames
-    return np.diff(after, prepend=0)
+    stops = np.ceil((np.asarray(ends) * sound.sample_rate - sound.window / 2) / sound.hop).astype(int)
+    stops = spaced(stops, 1, frames)
+    stops[-1] = frames
+    return np.diff(stops, prepend=0)
 
 
 def spaced(ends: np.ndarray, least: int, frames: int) -> np.ndarray:
-    """Move ends as little as necessary to be at least `least` frames apart, and at most at `frames`.
+    """Move ends as little as necessary, to be at least `least` frames apart with the last one at most at `frames`.
 
     Example:
     >>> spaced(np.array([0, 1, 9, 9]), 2, 10).tolist()
     [2, 4, 8, 10]
     """
     steps = least * np.arange(1, len(ends) + 1)
-    low = np.maximum.accumulate(np.maximum(ends, steps) - steps) + steps
-    return np.minimum(low, frames - steps[-1] + steps)
+    delayed = np.maximum.accumulate(np.maximum(ends, steps) - steps) + steps
+    return np.minimum(delayed, frames - steps[-1] + steps)
 
 
 def spread(counts: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The share of each phone in each step of the decoder.
+    """Compute the share of each phone in each step of the decoder.
 
     Neighboring phones overlap by a frame or two: the share of phone `p` at time `t` is `s(t - start) - s(t - end)`,
     with `s` the logistic function; shares sum to 1.
@@ -139,34 +139,34 @@ def spread(counts: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     times = np.minimum((np.arange(steps) + 0.5) * step, ends[-1] - 0.5)
     edges = 1.0 / (1.0 + np.exp(-np.clip((times[:, None] - np.concatenate([[0], ends])) / _EDGE, -30, 30)))
     shares = edges[:, :-1] - edges[:, 1:]
-    owner = np.minimum(np.searchsorted(ends, times, side="right"), len(counts) - 1)
-    position = (times - (ends - counts)[owner]) / counts[owner]
+    index = np.minimum(np.searchsorted(ends, times, side="right"), len(counts) - 1)
+    position = (times - (ends - counts)[index]) / counts[index]
     return (shares / shares.sum(1, keepdims=True)).astype(np.float32), (2 * position[:, None] - 1).astype(np.float32)
 
 
 def pitch(signal: np.ndarray, sound: Sound) -> np.ndarray:
-    """Natural logarithm of the pitch in hertz, float64 `(frames,)`; NaN in unvoiced frames.
+    """Detect the pitch: natural logarithm of hertz, float64 `(frames,)`; NaN in unvoiced frames.
 
-    The lag of the largest autocorrelation, normalized by that of the window (Boersma 1993, "Accurate short-term
+    Takes the lag of the largest autocorrelation, normalized by that of the window (Boersma 1993, "Accurate short-term
     analysis of the fundamental frequency"), without path search. librosa is not used: `yin` does not detect voicing,
     and `pyin` takes a third of the recording's duration.
 
     Args:
         signal: float `(samples,)`.
-        sound: Sample rate and frames.
+        sound: Parameters of the frames.
     """
     frames = np.lib.stride_tricks.sliding_window_view(signal, sound.window)[:: sound.hop]
     window = np.hanning(sound.window)
     low, high = (int(sound.sample_rate / hertz) for hertz in reversed(PITCHES))
     log_pitch = np.full(len(frames), np.nan)
     window_correlation = np.fft.irfft(np.abs(np.fft.rfft(window, 2 * sound.window)) ** 2)[: high + 2]
-    for start in range(0, len(frames), 512):  # in blocks, for the memory
+    for start in range(0, len(frames), 512):  # in blocks, to save memory
         block = frames[start : start + 512]
         block = (block - block.mean(1, keepdims=True)) * window
         lags = np.fft.irfft(np.abs(np.fft.rfft(block, 2 * sound.window)) ** 2)[:, : high + 2]
         correlation = (lags / np.maximum(lags[:, :1], 1e-9)) / (window_correlation / window_correlation[0])
         inner = correlation[:, low : high + 1]
-        # A longer lag must be better by some margin, to avoid errors of an octave.
+        # A longer lag must be better by some margin, to avoid octave errors.
         best = low + (inner - 0.02 * np.log2(np.arange(low, high + 1) / low)).argmax(1)
         strength = np.take_along_axis(correlation, best[:, None], 1)[:, 0]
         voiced = strength > _VOICED
@@ -175,7 +175,7 @@ def pitch(signal: np.ndarray, sound: Sound) -> np.ndarray:
 
 
 def by_phone(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean of each phone's frames, without NaN; phones without values are interpolated between their neighbors.
+    """Average the frames of each phone, ignoring NaN; phones without values are interpolated between their neighbors.
 
     Args:
         values: float `(frames,)`.
@@ -185,13 +185,13 @@ def by_phone(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     >>> by_phone(np.array([1.0, 3.0, np.nan, 6.0]), np.array([2, 1, 1])).tolist()
     [2.0, 4.0, 6.0]
     """
-    owner = np.repeat(np.arange(len(counts)), counts)
+    phones = np.repeat(np.arange(len(counts)), counts)
     known = ~np.isnan(values)
-    counts_known = np.bincount(owner[known], minlength=len(counts))
-    if not counts_known.any():
+    known_counts = np.bincount(phones[known], minlength=len(counts))
+    if not known_counts.any():
         return np.zeros(len(counts))
-    means = np.bincount(owner[known], values[known], minlength=len(counts)) / np.maximum(counts_known, 1)
-    indices = np.flatnonzero(counts_known)
+    means = np.bincount(phones[known], values[known], minlength=len(counts)) / np.maximum(known_counts, 1)
+    indices = np.flatnonzero(known_counts)
     return np.interp(np.arange(len(counts)), indices, means[indices])
 
 
@@ -199,8 +199,8 @@ def padded_shares(all_counts: Sequence[np.ndarray], step: int) -> tuple[np.ndarr
     """`spread` of several rows: float32 `(batch, steps, phones)` and `(batch, steps, 1)`, zeros in the padding."""
     rows = [spread(counts, step) for counts in all_counts]
     shape = len(rows), max(len(shares) for shares, _ in rows), max(map(len, all_counts))
-    shares, places = np.zeros(shape, np.float32), np.zeros((*shape[:2], 1), np.float32)
-    for row, (mine, place) in enumerate(rows):
-        shares[row, : mine.shape[0], : mine.shape[1]] = mine
-        places[row, : len(place)] = place
-    return shares, places
+    shares, positions = np.zeros(shape, np.float32), np.zeros((*shape[:2], 1), np.float32)
+    for row, (row_shares, row_positions) in enumerate(rows):
+        shares[row, : row_shares.shape[0], : row_shares.shape[1]] = row_shares
+        positions[row, : len(row_positions)] = row_positions
+    return shares, positions

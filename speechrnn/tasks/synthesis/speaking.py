@@ -18,15 +18,15 @@ from speechrnn.tasks.synthesis.sound import Sound, waveform
 from speechrnn.tasks.synthesis.text_normalization import sentences
 from speechrnn.text import Phones
 
-_SCATTER = 0.15
-"""Variance of log durations around their predictions, measured on LJ Speech. The mean of such durations is exp(variance
-/ 2) times the exponential of their mean logarithm: without this factor speech is too fast."""
-_LONGEST = 2.0
+_LOG_DURATION_VARIANCE = 0.15
+"""Variance of log durations around their predictions, measured on LJ Speech. The mean of a log-normal duration is
+exp(variance / 2) times the exponential of its mean logarithm: without this factor speech is too fast."""
+_MAX_PHONE_SECONDS = 2.0
 """Longest plausible duration of a phone, in seconds; a longer prediction is an error."""
 
 
 class Voice(Protocol):
-    """A voice, run by any library."""
+    """A voice that any library runs: Keras, or a runtime of an exported file."""
 
     @property
     def vocabulary(self) -> Phones:
@@ -64,7 +64,7 @@ class Speech(Answer):
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Duration in seconds."""
         return len(self.signal) / self.sample_rate
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -95,20 +95,20 @@ def outcomes(
     speaking = SpeakingOptions(**options)
     pronounce = pronouncer_of(voice, speaking.lexicon)
 
-    def spoken(text: str) -> Speech:
+    def speak(text: str) -> Speech:
         if not isinstance(text, str):
             raise ValueError(f"a text must be a string. Received: {text!r:.80}.")
         return _joined(text, [_speak(voice, part, pronounce(part), speaking) for part in sentences(text) or [text]])
 
-    yield from answer_each(texts, spoken, progress, where=repr)
+    yield from answer_each(texts, speak, progress, where=repr)
 
 
 def _speak(voice: Voice, text: str, phones: list[str], options: SpeakingOptions) -> Speech:
     sound = voice.sound
     encoded, predicted = voice.predict_variances(voice.vocabulary.encode(" ".join(phones)))
-    seconds = np.exp(predicted[:, 0].astype(np.float64) + _SCATTER / 2) * sound.frame_period
+    seconds = np.exp(predicted[:, 0].astype(np.float64) + _LOG_DURATION_VARIANCE / 2) * sound.frame_period
     longest = float(np.nan_to_num(seconds, nan=np.inf).max())
-    if not np.isfinite(predicted).all() or longest > _LONGEST:
+    if not np.isfinite(predicted).all() or longest > _MAX_PHONE_SECONDS:
         raise data_error(
             repr(text), "without durations", f"the voice predicts an impossible duration for a phone of {text!r:.80}: "
             f"{longest:.3g} s. Train it longer, or write the text in another way.",
