@@ -1,5 +1,6 @@
 """Callbacks of training: validation, saving the best model and the state to resume from, and progress."""
 
+import contextlib
 import hashlib
 import json
 import time
@@ -113,18 +114,21 @@ class RunState:
 
 
 def digest(dataset: tf.data.Dataset | None, examples: Sequence[Any]) -> str:
-    """What tells the examples of a dataset, in their order, from others; the folder they lie in does not matter.
+    """Hash of the examples of a dataset, in their order, and without the folder they lie in.
 
     Args:
         dataset: Made of them, or None.
-        examples: All that were given, for a plan that does not list those that were kept.
+        examples: All that were given, for a dataset without a plan that lists those that were kept.
     """
-    entries = None if dataset is None else getattr(plan_of(dataset), "entries", None)
-    found = hashlib.sha256()
+    entries = None
+    if dataset is not None:
+        with contextlib.suppress(ValueError):  # a kind may make datasets without a plan
+            entries = getattr(plan_of(dataset), "entries", None)
+    result = hashlib.sha256()
     for example in examples if entries is None else (entry.example for entry in entries):
-        known = vars(example) if is_dataclass(example) else {"": example}
-        found.update(f"{[(name, value) for name, value in known.items() if name != 'path']!r}\n".encode())
-    return found.hexdigest()[:12]
+        fields = vars(example) if is_dataclass(example) else {"": example}
+        result.update(f"{[(name, value) for name, value in fields.items() if name != 'path']!r}\n".encode())
+    return result.hexdigest()[:12]
 
 
 def _listed(values: Mapping[str, Any]) -> str:
