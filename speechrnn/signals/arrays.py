@@ -44,21 +44,21 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
         if os.path.isfile(header):  # CinC's .mat is a WFDB signal that MATLAB reads too
             return wfdb_files.record(header)
         return _one(path, _mats(path), row)
-    there = _npzs(path)
-    signal = _one(path, there, row)
-    bases: list[Any] = [array.base for array in there.values()]
+    arrays = _npzs(path)
+    signal = _one(path, arrays, row)
+    bases: list[Any] = [array.base for array in arrays.values()]
     maps = [base for base in bases if isinstance(base, mmap.mmap)]
     return dataclasses.replace(signal, load=_released(signal.load, maps)) if maps else signal
 
 
 def _released(load: Callable[[int, int, int], np.ndarray], maps: Sequence[mmap.mmap]) -> Callable[..., np.ndarray]:
-    """What reads parts of arrays in files, and gives back the memory that they took meanwhile."""
+    """Wrap `load` so that the memory-mapped pages it read are released afterwards."""
 
     def loaded(channel: int, start: int, stop: int) -> np.ndarray:
-        found = np.array(load(channel, start, stop))
+        samples = np.array(load(channel, start, stop))
         for one in maps if hasattr(mmap, "MADV_DONTNEED") else ():
             one.madvise(mmap.MADV_DONTNEED)
-        return found
+        return samples
 
     return loaded
 
@@ -104,17 +104,19 @@ def write(
         np.savez(file, **stored)
 
 
-def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> Record:
-    rate = _rate(path, there)
-    about = [_words(there[key]) if key in there else () for key in ("channels", "units")]
-    if "signal" in there and row in (None, "signal"):
-        return of_array(path, there["signal"], rate, *about)
-    names = [name for name, array in there.items() if array.size > 1 and array.dtype.kind in "fiubcV" and
+def _one(path: str, arrays: Mapping[str, np.ndarray], row: int | str | None) -> Record:
+    rate = _rate(path, arrays)
+    about = [_words(arrays[key]) if key in arrays else () for key in ("channels", "units")]
+    if "signal" in arrays and row in (None, "signal"):
+        return of_array(path, arrays["signal"], rate, *about)
+    names = [name for name, array in arrays.items() if array.size > 1 and array.dtype.kind in "fiubcV" and
              name not in _ABOUT and not name.startswith("__") and not _is_rate(name, array)]  # fmt: skip
     if not names:
-        raise data_error(path, "empty", f"has no array that could be a signal. Received: {', '.join(there) or 'none'}.")
+        raise data_error(
+            path, "empty", f"has no array that could be a signal. Received: {', '.join(arrays) or 'none'}."
+        )
     name = names[pick(path, row, names)]
-    array = there[name]
+    array = arrays[name]
     if array.ndim not in (1, 2) or array.dtype.kind in "cV":
         message = (
             f"its array {name!r} must hold real numbers in one or two axes. Received: {array.dtype} {array.shape}."
@@ -126,9 +128,9 @@ def _one(path: str, there: Mapping[str, np.ndarray], row: int | str | None) -> R
     return of_array(path, array.T if array.ndim == 2 and array.shape[0] < array.shape[1] else array, rate, *about)
 
 
-def _rate(path: str, there: Mapping[str, np.ndarray]) -> float | None:
+def _rate(path: str, arrays: Mapping[str, np.ndarray]) -> float | None:
     """The one number that is called a rate."""
-    rates = {name: float(np.real(array.ravel()[0])) for name, array in there.items() if _is_rate(name, array)}
+    rates = {name: float(np.real(array.ravel()[0])) for name, array in arrays.items() if _is_rate(name, array)}
     if "rate" in rates:
         return rates["rate"]
     if len(set(rates.values())) > 1:

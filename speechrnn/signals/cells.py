@@ -62,7 +62,7 @@ class Cells:
     names: tuple[str, ...] | None
     """Names of the columns; `None` without a header."""
     units: tuple[str, ...]
-    """Units of the columns, empty where there is none."""
+    """Units of the columns; empty for a column without a unit."""
     lines: np.ndarray
     """Line of the file that each row comes from."""
     delimiter: str = ","
@@ -76,7 +76,7 @@ class Cells:
         return _frame(self.path, self.text, self.delimiter, list(self.frame.columns), usecols=columns, dtype=str)
 
     def name(self, column: int) -> str:
-        """Name of a column; its place where it has none."""
+        """Name of a column, or its index if it has no name."""
         return (self.names[column] if self.names else "") or str(column)
 
 
@@ -302,9 +302,9 @@ def _units(lines: _Lines, delimiter: str, *, named: bool) -> tuple[tuple[str, ..
         row, after = (cells_of(line, delimiter) for line in lines.texts[:2])
         under = [unit for unit, cell in zip(row, after, strict=False) if is_number(cell) and cell not in MISSING]
         words = [cell.strip("[]()") for cell in row]
-        told = [unit for unit in under if unit not in MISSING and not _NO_UNIT.fullmatch(unit) and len(unit) <= 16]
-        enough = len(told) > 1 or any(_UNIT.fullmatch(unit) for unit in told)  # one word may be a bad cell
-        if len(row) == len(after) and enough and len(told) == len([unit for unit in under if unit]):
+        units = [unit for unit in under if unit not in MISSING and not _NO_UNIT.fullmatch(unit) and len(unit) <= 16]
+        enough = len(units) > 1 or any(_UNIT.fullmatch(unit) for unit in units)  # one word may be a bad cell
+        if len(row) == len(after) and enough and len(units) == len([unit for unit in under if unit]):
             return tuple(words), lines.part(slice(1, None))
     return (), lines
 

@@ -60,7 +60,7 @@ class Column:
     """A column, as far as it can be read."""
 
     name: str
-    """Its name; its place where it has none."""
+    """Its name, or its index if it has no name."""
     named: bool
     """Whether the table names it."""
     unit: str
@@ -111,7 +111,7 @@ def columns(cells: Cells, options: TableOptions) -> list[Column]:
 
     Args:
         cells: The table.
-        options: What is said of it.
+        options: How the table is to be read.
     """
     how = _marks(cells, options)
     typed = [series for _, series in cells.frame.items()]
@@ -121,8 +121,8 @@ def columns(cells: Cells, options: TableOptions) -> list[Column]:
     return [_column(cells, index, series, how, options) for index, series in enumerate(typed)]
 
 
-def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOptions) -> Column:
-    kind, name, named = series.dtype.kind, cells.name(place), bool(cells.names and cells.names[place])
+def _column(cells: Cells, index: int, series: Any, how: Marks, options: TableOptions) -> Column:
+    kind, name, named = series.dtype.kind, cells.name(index), bool(cells.names and cells.names[index])
     missing, says = series.isna().to_numpy(bool), {"M": "full", "m": "clock"}.get(kind, "")
     values: np.ndarray | None = None
     fault = ""
@@ -131,7 +131,7 @@ def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpt
     elif kind in "fiub":
         values = series.to_numpy(np.float64, na_value=np.nan)
         if np.isinf(values).any() and cells.text is not None:  # 1e400 is infinite too
-            fault = _too_large(cells, values, cells.written([place])[place])
+            fault = _too_large(cells, values, cells.written([index])[index])
     elif not says:
         missing = missing | series.astype("str").str.strip().isin(MISSING).to_numpy(bool)
         says = _says(series[~missing].iloc[:_SAMPLE].astype("str"), name if named else "")
@@ -140,7 +140,7 @@ def _column(cells: Cells, place: int, series: Any, how: Marks, options: TableOpt
     if values is not None:
         values = _without(values, options)
         says = "number" if kind != "b" and not fault else ""
-    return Column(name, named, cells.units[place], series, missing, values, fault, says)
+    return Column(name, named, cells.units[index], series, missing, values, fault, says)
 
 
 def _says(sample: Any, name: str) -> str:
@@ -210,9 +210,9 @@ def _too_large(cells: Cells, values: np.ndarray, text: Any) -> str:
     return f"{_holds(cells, text, large)}, more than a number can be: {_ADVICE}" if large.any() else ""
 
 
-def _holds(cells: Cells, text: Any, places: np.ndarray) -> str:
+def _holds(cells: Cells, text: Any, mask: np.ndarray) -> str:
     """The first of some cells, and its line."""
-    first = int(np.argmax(places))
+    first = int(np.argmax(mask))
     return f"holds {text.iloc[first]!r} in line {int(cells.lines[first]):,}"
 
 

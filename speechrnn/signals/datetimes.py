@@ -68,10 +68,10 @@ class TimeColumn:
     options: TableOptions
     """How the table is to be read."""
 
-    def doubt(self, told: str, place: int | None = None, why: str = "") -> DoubtError:
-        """The error that names the column and what it does or, with the place of a cell, has in its line."""
-        line = "" if place is None else f" in line {int(self.lines[place]):,}"
-        return DoubtError(f"its column {self.name!r} {told}{line}{why}.")
+    def doubt(self, problem: str, index: int | None = None, why: str = "") -> DoubtError:
+        """An error that names the column, the problem and, with the index of a cell, its line."""
+        line = "" if index is None else f" in line {int(self.lines[index]):,}"
+        return DoubtError(f"its column {self.name!r} {problem}{line}{why}.")
 
 
 def shape(cell: str) -> str:
@@ -151,44 +151,44 @@ def _match(way: Sequence[re.Pattern[str]], cell: str) -> re.Match[str] | None:
     return next((match for pattern in way if (match := pattern.fullmatch(cell))), None)
 
 
-def _unread(cells: Sequence[str], place: int, clocks: Sequence[int | None], column: TimeColumn) -> DoubtError:
-    """The error of a cell that is no time; among numbers it is the one that is none."""
+def _unread(cells: Sequence[str], index: int, clocks: Sequence[int | None], column: TimeColumn) -> DoubtError:
+    """The error for a cell that is not a time; where other cells are numbers, the first that is not a number."""
     words = (
-        at for at in range(place, len(cells)) if clocks[at] is None and not re.fullmatch(r"[\d.,eE+-]+", cells[at])
+        at for at in range(index, len(cells)) if clocks[at] is None and not re.fullmatch(r"[\d.,eE+-]+", cells[at])
     )
-    other = next(words, place)
-    return column.doubt(f"holds {cells[other]!r}", other, ", which is no time" + (UNREAD if other == place else ""))
+    other = next(words, index)
+    return column.doubt(f"holds {cells[other]!r}", other, ", which is no time" + (UNREAD if other == index else ""))
 
 
-def _time_of_day(found: re.Match[str]) -> int | None:
+def _time_of_day(match: re.Match[str]) -> int | None:
     """Nanoseconds since midnight, or of a length of time; `None` if it is none."""
-    days, hour, minute, second = (int(part or 0) for part in found.group("days", "hour", "minute", "second"))
-    fraction = found["fraction"]
-    if found["tenths"]:  # minutes, seconds and their fraction
-        hour, minute, second, fraction = 0, hour, minute, found["tenths"]
-    if found["half"]:
+    days, hour, minute, second = (int(part or 0) for part in match.group("days", "hour", "minute", "second"))
+    fraction = match["fraction"]
+    if match["tenths"]:  # minutes, seconds and their fraction
+        hour, minute, second, fraction = 0, hour, minute, match["tenths"]
+    if match["half"]:
         if not 1 <= hour <= 12:
             return None
-        hour = hour % 12 + (12 if found["half"] in "Pp" else 0)
+        hour = hour % 12 + (12 if match["half"] in "Pp" else 0)
     return (((days * 24 + hour) * 60 + minute) * 60 + second) * SECOND + int((fraction or "").ljust(9, "0"))
 
 
-def _is_unclear(found: re.Match[str], *, dated: bool) -> bool:
+def _is_unclear(match: re.Match[str], *, dated: bool) -> bool:
     """Whether two numbers may be hours and minutes, or minutes and seconds."""
-    if not found["hour"] or found["second"]:
+    if not match["hour"] or match["second"]:
         return False
-    if found["tenths"]:
+    if match["tenths"]:
         return dated
-    return not (dated or found["colon"] == "h" or found["half"])
+    return not (dated or match["colon"] == "h" or match["half"])
 
 
-def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn) -> tuple[np.ndarray, bool]:
+def _days(matches: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn) -> tuple[np.ndarray, bool]:
     """Days since 1970, and whether they are the dates and not only days apart.
 
     Raises:
         DoubtError: They are no dates, or it is not clear which number is the day.
     """
-    words = [one.group("a", "b", "c") for one in found]
+    words = [one.group("a", "b", "c") for one in matches]
     dates = {three: index for index, three in enumerate(dict.fromkeys(words))}  # lines may be many, and days few
     indices = np.array([dates[three] for three in words])
     read = np.array([[_number_and_width(word) for word in three] for three in dates])[indices]
@@ -212,8 +212,8 @@ def _days(found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn
             possible.pop("month" if column.options.day_first else "day", None)
     if not possible:
         index = max(wrong)
-        raise column.doubt(f"holds {found[index][0]!r}", index, ", which is no date")
-    return _chosen(possible, found, clocks, column, short)
+        raise column.doubt(f"holds {matches[index][0]!r}", index, ", which is no date")
+    return _chosen(possible, matches, clocks, column, short)
 
 
 def _number_and_width(word: str) -> tuple[int, int]:
@@ -222,25 +222,29 @@ def _number_and_width(word: str) -> tuple[int, int]:
 
 
 def _chosen(
-    possible: dict[str, np.ndarray], found: Sequence[re.Match[str]], clocks: np.ndarray, column: TimeColumn, short: bool
+    possible: dict[str, np.ndarray],
+    matches: Sequence[re.Match[str]],
+    clocks: np.ndarray,
+    column: TimeColumn,
+    short: bool,
 ) -> tuple[np.ndarray, bool]:
     """Which of the orders that are possible is meant; days are uncertain where all lines have one date."""
     days = next(iter(possible.values()))
     unclear = short and "year" in possible
     if not unclear and all((days == other).all() for other in possible.values()):
         return days, True
-    if not unclear and {one["mark"] for one in found} == {"."}:  # not used with the month in front
+    if not unclear and {one["mark"] for one in matches} == {"."}:  # not used with the month in front
         return possible["day"], True
-    if len({one.group("a", "b", "c") for one in found}) == 1:
+    if len({one.group("a", "b", "c") for one in matches}) == 1:
         return days, False
     if unclear:
-        problem = f"holds dates with two-digit years, such as {found[0][0]}"
+        problem = f"holds dates with two-digit years, such as {matches[0][0]}"
         raise column.doubt(f"{problem}. Say `date_format`, such as %d/%m/%y")
     steps = {first: _largest_step(days * DAY + clocks) for first, days in possible.items()}
     even = min(steps, key=lambda first: steps[first])
     if steps[even] <= 1.5 and all(step > 5 for first, step in steps.items() if first != even):
         return possible[even], True  # the other reading leaves out a month at each midnight
-    problem = f"holds dates such as {found[0][0]}, of which day and month are not clear"
+    problem = f"holds dates such as {matches[0][0]}, of which day and month are not clear"
     raise column.doubt(f"{problem}. Say `day_first` (--day-first or --no-day-first)")
 
 

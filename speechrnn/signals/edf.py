@@ -59,7 +59,7 @@ class Header:
     wide: int
     """Bytes of a sample: 2 in an EDF, 3 in a BDF."""
     fields: dict[str, list[str]]
-    """What is said of each channel, annotations included, by field."""
+    """The header's fields: a value for each channel, annotations included."""
     counts: list[int]
     """Samples of each channel in a block."""
     start: dt.datetime | None
@@ -81,7 +81,7 @@ class _Blocks:
     onsets: np.ndarray | None
     """float64 `(blocks,)`: seconds from the first block to each; `None` where one follows the other."""
 
-    def places(self, channel: int) -> np.ndarray:
+    def positions(self, channel: int) -> np.ndarray:
         """int64 `(blocks,)`: where each block's first sample lies on the channel's time line."""
         count = self.header.counts[channel]
         if self.onsets is None:
@@ -91,7 +91,7 @@ class _Blocks:
 
 @dataclass(frozen=True)
 class Event:
-    """What an EDF+ file notes beside its signals."""
+    """An annotation of an EDF+ file."""
 
     start: float
     """Seconds from the file's first sample."""
@@ -103,7 +103,7 @@ class Event:
 def events(path: str | os.PathLike[str]) -> tuple[Event, ...]:
     """The annotations of an EDF+ or BDF+ file, such as the stages of a hypnogram, by their starts.
 
-    The file may have no signal beside them.
+    The file may have no signals.
 
     Raises:
         ValueError: It is no such file, damaged, or has no channel of annotations.
@@ -112,17 +112,17 @@ def events(path: str | os.PathLike[str]) -> tuple[Event, ...]:
         Kemp and Olivan, "European data format 'plus' (EDF+)", Clinical Neurophysiology 114, 2003, section 2.2.
     """
     path = os.fspath(path)
-    found = header(path)
-    marked = [i for i, label in enumerate(found.fields["label"]) if label in _ANNOTATIONS]
+    head = header(path)
+    marked = [i for i, label in enumerate(head.fields["label"]) if label in _ANNOTATIONS]
     if not marked:
         raise data_error(path, "without labels", "has no channel of annotations. Give the file that holds them.")
-    made, starts = [], _begun(path, found, marked[0])
+    annotations, first_onset = [], _first_onset(path, head, marked[0])
     for channel in marked:
-        for block in _bytes(path, found, channel, 0, found.blocks):
+        for block in _bytes(path, head, channel, 0, head.blocks):
             for start, seconds, texts in _EVENT.findall(block.tobytes()):
-                about = float(start) - starts, float(seconds or 0)
-                made += [Event(*about, _text(text)) for text in texts.split(b"\x14") if text]
-    return tuple(sorted(made, key=lambda event: event.start))
+                about = float(start) - first_onset, float(seconds or 0)
+                annotations += [Event(*about, _text(text)) for text in texts.split(b"\x14") if text]
+    return tuple(sorted(annotations, key=lambda event: event.start))
 
 
 def record(path: str, row: int | str | None = None, options: TableOptions | None = None) -> Record:
@@ -132,17 +132,17 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
         ValueError: It is no such file, or damaged; blocks of an EDF+D do not say when they were taken, or overlap.
     """
     blocks = _blocks(path)
-    found, there = blocks.header, blocks.channels
-    faults = tuple(_scale(found, i)[2] for i in there)
+    head, signals = blocks.header, blocks.channels
+    faults = tuple(_scale(head, i)[2] for i in signals)
     return Record(
         path=path,
-        channels=tuple(found.fields["label"][i] or str(index) for index, i in enumerate(there)),
-        units=tuple(found.fields["unit"][i] for i in there),
-        rates=tuple(found.counts[i] / found.seconds for i in there),
-        sizes=tuple(int(blocks.places(i)[-1]) + found.counts[i] for i in there),
-        load=lambda channel, start, stop: _load(path, there[channel], start, stop),
+        channels=tuple(head.fields["label"][i] or str(index) for index, i in enumerate(signals)),
+        units=tuple(head.fields["unit"][i] for i in signals),
+        rates=tuple(head.counts[i] / head.seconds for i in signals),
+        sizes=tuple(int(blocks.positions(i)[-1]) + head.counts[i] for i in signals),
+        load=lambda channel, start, stop: _load(path, signals[channel], start, stop),
         faults=faults,
-        start=found.start,
+        start=head.start,
     )
 
 
@@ -231,88 +231,86 @@ def _start(fixed: bytes) -> dt.datetime | None:
         return None
 
 
-def _of_right_size(path: str, found: Header) -> Header:
+def _of_right_size(path: str, head: Header) -> Header:
     """The header, its number of blocks counted where a recording was not closed (-1)."""
-    there = os.path.getsize(path)
-    if not found.block_bytes:
+    actual = os.path.getsize(path)
+    if not head.block_bytes:
         raise data_error(path, "empty", "has no samples in any channel. Leave it out, or record it again.")
-    if found.blocks == -1:
-        found = Header(**{**vars(found), "blocks": (there - found.size) // found.block_bytes})
-    if not found.blocks:
+    if head.blocks == -1:
+        head = Header(**{**vars(head), "blocks": (actual - head.size) // head.block_bytes})
+    if not head.blocks:
         raise data_error(path, "empty", "has no block of samples. Leave it out, or record it again.")
-    wanted = found.size + found.blocks * found.block_bytes
-    if there < wanted:
-        message = f"should have {wanted:,} bytes, has {there:,}. Copy or download it again."
+    expected = head.size + head.blocks * head.block_bytes
+    if actual < expected:
+        message = f"should have {expected:,} bytes, has {actual:,}. Copy or download it again."
         raise data_error(path, "truncated", message)
-    if there >= wanted + found.block_bytes:
-        message = f"should have {wanted:,} bytes by its header, has {there:,}: its header is damaged."
+    if actual >= expected + head.block_bytes:
+        message = f"should have {expected:,} bytes by its header, has {actual:,}: its header is damaged."
         raise data_error(path, "undecodable", message)
-    return found
+    return head
 
 
 @cached(32)
 def _blocks(path: str) -> _Blocks:
-    found = header(path)
-    marked = {i for i, label in enumerate(found.fields["label"]) if label in _ANNOTATIONS}
-    if not marked and found.kind:  # its label may be damaged
-        marked = {i for i in range(len(found.counts)) if _ONSET.match(_bytes(path, found, i, 0, 1)[0].tobytes())}
-    signals = tuple(i for i in range(len(found.counts)) if i not in marked)
+    head = header(path)
+    marked = {i for i, label in enumerate(head.fields["label"]) if label in _ANNOTATIONS}
+    if not marked and head.kind:  # its label may be damaged
+        marked = {i for i in range(len(head.counts)) if _ONSET.match(_bytes(path, head, i, 0, 1)[0].tobytes())}
+    signals = tuple(i for i in range(len(head.counts)) if i not in marked)
     if not signals:
         raise data_error(path, "empty", "has annotations and no signal.")
-    if not found.seconds:
+    if not head.seconds:
         raise data_error(path, "undecodable", "has signals in blocks of 0 s, which give no rate. Export it again.")
     onsets, start = None, 0.0
     if marked:
-        start = _begun(path, found, min(marked))
-    if marked and found.kind[4:] != "C":
-        onsets = _onsets(path, found, min(marked))
-    elif found.kind[4:] == "D":
-        message = f"is {found.kind} without a channel `EDF Annotations` that says when each block begins. {_ADVICE}"
+        start = _first_onset(path, head, min(marked))
+    if marked and head.kind[4:] != "C":
+        onsets = _onsets(path, head, min(marked))
+    elif head.kind[4:] == "D":
+        message = f"is {head.kind} without a channel `EDF Annotations` that says when each block begins. {_ADVICE}"
         raise data_error(path, "discontinuous", message)
-    if found.start is not None:
-        found = Header(**{**vars(found), "start": found.start + dt.timedelta(seconds=start)})
-    return _Blocks(found, signals, None if onsets is None else onsets - onsets[0])
+    if head.start is not None:
+        head = Header(**{**vars(head), "start": head.start + dt.timedelta(seconds=start)})
+    return _Blocks(head, signals, None if onsets is None else onsets - onsets[0])
 
 
-def _begun(path: str, found: Header, channel: int) -> float:
+def _first_onset(path: str, head: Header, channel: int) -> float:
     """Seconds from the time in the header, which is in whole ones, to the first block; 0 where it does not say so."""
-    mark = _ONSET.match(_bytes(path, found, channel, 0, 1)[0].tobytes())
+    mark = _ONSET.match(_bytes(path, head, channel, 0, 1)[0].tobytes())
     return float(mark[1]) if mark and abs(float(mark[1])) < 2**31 else 0.0
 
 
-def _onsets(path: str, found: Header, channel: int) -> np.ndarray | None:
+def _onsets(path: str, head: Header, channel: int) -> np.ndarray | None:
     """float64 `(blocks,)`: when each block was taken; `None` if it is plain EDF that does not say so."""
-    marks = [_ONSET.match(row.tobytes()) for row in _bytes(path, found, channel, 0, found.blocks)]
-    if not found.kind and not any(marks):
+    marks = [_ONSET.match(row.tobytes()) for row in _bytes(path, head, channel, 0, head.blocks)]
+    if not head.kind and not any(marks):
         return None
     onsets = np.array([float(mark[1]) if mark else np.nan for mark in marks])
     if np.isnan(onsets).any():
         number = int(np.argmax(np.isnan(onsets))) + 1
-        message = f"is {found.kind or 'EDF'}, but its block {number:,} does not say when it begins. {_ADVICE}"
+        message = f"is {head.kind or 'EDF'}, but its block {number:,} does not say when it begins. {_ADVICE}"
         raise data_error(path, "discontinuous", message)
-    early = np.diff(onsets) < found.seconds - found.seconds / max(found.counts)  # times are rounded
+    early = np.diff(onsets) < head.seconds - head.seconds / max(head.counts)  # times are rounded
     if early.any():
         number = int(np.argmax(early)) + 2
-        message = (
-            f"is {found.kind or 'EDF'}, but its block {number:,} begins before the one ahead of it ends. {_ADVICE}"
-        )
+        message = f"is {head.kind or 'EDF'}, but its block {number:,} begins before the one ahead of it ends. {_ADVICE}"
         raise data_error(path, "discontinuous", message)
     if not onsets[-1] - onsets[0] < 2**31:
         raise data_error(path, "discontinuous", f"has blocks that lie {onsets[-1] - onsets[0]:g} s apart. {_ADVICE}")
     return onsets
 
 
-def _bytes(path: str, found: Header, channel: int, first: int, last: int) -> np.ndarray:
+def _bytes(path: str, head: Header, channel: int, first: int, last: int) -> np.ndarray:
     """What blocks `first` to `last` hold of a channel, uint8 `(blocks, bytes)`; other channels are not kept."""
-    begin, wide = found.wide * sum(found.counts[:channel]), found.wide * found.counts[channel]
+    begin, wide = head.wide * sum(head.counts[:channel]), head.wide * head.counts[channel]
     made = np.empty((last - first, wide), np.uint8)
-    step = max(1, _AT_ONCE // found.block_bytes)
+    step = max(1, _AT_ONCE // head.block_bytes)
     with open(path, "rb") as file:
-        file.seek(found.size + first * found.block_bytes)
+        file.seek(head.size + first * head.block_bytes)
         for start in range(0, last - first, step):
             count = min(step, last - first - start)
-            whole = np.frombuffer(file.read(count * found.block_bytes), np.uint8)
-            if len(whole) < count * found.block_bytes:
+            whole = np.frombuffer(file.read(count * head.block_bytes), np.uint8)
+            if len(whole) < count * head.block_bytes:
                 raise data_error(path, "truncated", "became shorter while it was read.")
             made[start : start + count] = whole.reshape(count, -1)[:, begin : begin + wide]
     return made
@@ -320,12 +318,12 @@ def _bytes(path: str, found: Header, channel: int, first: int, last: int) -> np.
 
 def _load(path: str, channel: int, start: int, stop: int) -> np.ndarray:
     blocks = _blocks(path)
-    found, count, positions = blocks.header, blocks.header.counts[channel], blocks.places(channel)
+    head, count, positions = blocks.header, blocks.header.counts[channel], blocks.positions(channel)
     first, last = np.searchsorted(positions, start - count, "right"), np.searchsorted(positions, stop, "left")
     if stop - start > _SPREAD * count * (last - first) + _SPARE:
         message = f"has {count * (last - first):,} samples in {stop - start:,} from {start:,} on. Read it in segments."
         raise data_error(path, "with gaps", message)
-    values = _physical(found, channel, _bytes(path, found, channel, int(first), int(last)))
+    values = _physical(head, channel, _bytes(path, head, channel, int(first), int(last)))
     if blocks.onsets is None:
         return values.ravel()[start - first * count : stop - first * count]
     signal = np.full(stop - start, np.nan, np.float32)
@@ -335,12 +333,12 @@ def _load(path: str, channel: int, start: int, stop: int) -> np.ndarray:
     return signal
 
 
-def _scale(found: Header, channel: int) -> tuple[float, float, str]:
+def _scale(head: Header, channel: int) -> tuple[float, float, str]:
     """Gain and offset that make physical values, or what is wrong with them."""
     names = ("low", "high", "digital low", "digital high")
-    texts = [found.fields[name][channel] for name in names]
+    texts = [head.fields[name][channel] for name in names]
     numbers = [_float(text) for text in texts]
-    if not found.counts[channel]:
+    if not head.counts[channel]:
         return 0.0, 0.0, f"has no samples: {_OTHERS}"
     if any(number is None for number in numbers):
         return 0.0, 0.0, f"does not say its range: {', '.join(texts)}; {_OTHERS}"
@@ -352,14 +350,14 @@ def _scale(found: Header, channel: int) -> tuple[float, float, str]:
     return gain, low - gain * least, ""
 
 
-def _physical(found: Header, channel: int, raw: np.ndarray) -> np.ndarray:
+def _physical(head: Header, channel: int, raw: np.ndarray) -> np.ndarray:
     """Little-endian whole numbers uint8 `(blocks, bytes)` as physical values, float32 `(blocks, samples)`."""
-    gain, offset, _ = _scale(found, channel)
-    values = np.empty((len(raw), raw.shape[1] // found.wide), np.float32)
+    gain, offset, _ = _scale(head, channel)
+    values = np.empty((len(raw), raw.shape[1] // head.wide), np.float32)
     step = max(1, _AT_ONCE // max(1, raw.shape[1]))
     for start in range(0, len(raw), step):
         part = raw[start : start + step]
-        if found.wide == 2:
+        if head.wide == 2:
             numbers = part.view("<i2")
         else:  # three bytes become the upper ones of four
             parts = np.zeros((*values[start : start + step].shape, 4), np.uint8)

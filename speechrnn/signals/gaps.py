@@ -41,8 +41,8 @@ def fill_gaps(
     names = channels or [str(index) for index in range(signal.shape[1])]
     large = np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)
     if large.any():
-        place, index = (int(at[0]) for at in np.nonzero(large))
-        described = f"channel {names[index]!r} holds {signal[place, index]:g} at {offset + place / rate:.3f} s"
+        sample, index = (int(at[0]) for at in np.nonzero(large))
+        described = f"channel {names[index]!r} holds {signal[sample, index]:g} at {offset + sample / rate:.3f} s"
         message = f"{described}, more than float32 can. Mend the sample, or scale the channel."
         raise data_error(where, "undecodable", message)
     missing = ~np.isfinite(signal)

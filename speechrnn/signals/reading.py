@@ -341,12 +341,12 @@ def _index(record: Record, channel: str | int) -> int:
 
 def _rate(record: Record, channel: int, given: float | None) -> float:
     own = record.rates[channel]
-    found = given if own is None else own
-    if found is None:
+    rate = given if own is None else own
+    if rate is None:
         advice = "Give it as `rate` (--rate), or as extra `rate` in a manifest"
-        told = f"{record.doubt} Or give the rate as `rate` (--rate), which takes the lines in their order."
-        raise data_error(record.path, "without a rate", told if record.doubt else f"does not say its rate. {advice}.")
-    if not isinstance(found, Real) or isinstance(found, bool) or not _RATES[0] <= found <= _RATES[1]:
-        message = f"its rate must be positive, a number of samples per second{_RANGE}. Received: {found!r}."
+        hint = f"{record.doubt} Or give the rate as `rate` (--rate), which takes the lines in their order."
+        raise data_error(record.path, "without a rate", hint if record.doubt else f"does not say its rate. {advice}.")
+    if not isinstance(rate, Real) or isinstance(rate, bool) or not _RATES[0] <= rate <= _RATES[1]:
+        message = f"its rate must be positive, a number of samples per second{_RANGE}. Received: {rate!r}."
         raise data_error(record.path, "without a rate", message)
-    return float(found)
+    return float(rate)

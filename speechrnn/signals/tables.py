@@ -88,13 +88,13 @@ def _of_empatica(table: Table) -> tuple[float, np.ndarray, str, dt.datetime] | N
     """A record of Empatica's wristbands, whose first line is when it began and whose second is its rate."""
     if table.header or len(table.values) < 3 or any(table.faults) or table.words.keys() - {"0"}:
         return None
-    (begun, *others), (rate, *rates) = table.values[0].tolist(), table.values[1].tolist()
+    (started, *others), (rate, *rates) = table.values[0].tolist(), table.values[1].tolist()
     low, high = EPOCHS["s"]
-    if not (low <= begun <= high and 0 < rate <= _FASTEST and {*others} <= {begun} and {*rates} <= {rate}):
+    if not (low <= started <= high and 0 < rate <= _FASTEST and {*others} <= {started} and {*rates} <= {rate}):
         return None
     if low <= float(np.nanmedian(table.values[2:])) <= high:
         return None
-    start = dt.datetime.fromtimestamp(begun, dt.UTC)
+    start = dt.datetime.fromtimestamp(started, dt.UTC)
     return rate, table.values[2:], "", start
 
 

@@ -13,9 +13,9 @@ from speechrnn.faults import check_choice
 from speechrnn.models.protocols import ForecastModel
 
 _LEAST_SPREAD = 0.01
-"""Of the training series' standard deviation: a forecast is taken to be no surer than that."""
+"""Smallest spread of a forecast, in standard deviations of the training series."""
 _LEAST_OF_USUAL = 0.5
-"""Of its mean spread until then: quantiles that meet by chance are no certainty."""
+"""Smallest spread, as a part of its mean until then: quantiles may meet by chance."""
 _LEAST_DEVIATION = 0.05
 LOG_OF_SURE = math.log(1e-10)
 
@@ -35,7 +35,7 @@ def surprise(model: ForecastModel, values: np.ndarray, *, batch_size: int = 256)
         batch_size: Samples forecast at once.
 
     Returns:
-        float64 `(samples,)`; NaN for the first sample, before which there is nothing.
+        float64 `(samples,)`; NaN for the first sample, which has no past.
 
     Raises:
         ValueError: The model has one quantile, so that it does not say how sure it is; or something is known ahead.
@@ -130,12 +130,12 @@ def stretches(where: np.ndarray) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class NabScore:
-    """What detections are worth by the rules of the Numenta Anomaly Benchmark."""
+    """Score of detections by the rules of the Numenta Anomaly Benchmark."""
 
     score: float
     """100 for every window found at once and nothing else, 0 for a detector that says nothing."""
     threshold: float
-    """What was taken for an anomaly: values of at least this."""
+    """Samples with a score of at least this were taken for anomalies."""
     found: int
     """Windows with a detection in them."""
     windows: int
@@ -152,16 +152,16 @@ def nab_score(
 ) -> NabScore:
     """The Numenta Anomaly Benchmark's score of a detector over a corpus.
 
-    Of each window the earliest detections count most, by a sigmoid of their place in it; a false detection costs the
-    more the farther it lies behind a window. The benchmark has one threshold for all series, and takes the one that is
+    The earliest detection in a window counts most, by a sigmoid of its position; a false detection costs more the
+    farther it lies behind a window. The benchmark has one threshold for all series, and takes the one that is
     best for the corpus it scores: a score with `threshold=None` is that of the literature, and optimistic for that
     reason.
 
     Args:
         scores: A value of each sample, for each series: float `(samples,)`.
-        windows: The labeled windows of each series, as places of their first and last sample.
+        windows: The labeled windows of each series, as indices of their first and last sample.
         profile: One of `NAB_PROFILES`.
-        threshold: What is taken for an anomaly; None takes the best one.
+        threshold: Samples with at least this score are taken for anomalies; None takes the best threshold.
 
     Raises:
         ValueError: There is no such profile, or there are windows for another number of series.
@@ -174,13 +174,13 @@ def nab_score(
         raise ValueError(f"There must be windows for each series. Received: {len(windows)} for {len(scores)}.")
     weights = NAB_PROFILES[profile]
     values, gains, members, count = [], [], [], 0
-    for series, own in zip(scores, windows, strict=True):
+    for series, series_windows in zip(scores, windows, strict=True):
         start = learned(len(series))
-        gain, member = _gains(len(series), own, weights)
+        gain, member = _gains(len(series), series_windows, weights)
         values.append(np.asarray(series, np.float64)[start:])
         gains.append(gain[start:])
         members.append(np.where(member >= 0, member + count, -1)[start:])
-        count += len(own)
+        count += len(series_windows)
     value, gain, member = (np.concatenate(parts) for parts in (values, gains, members))
     scored = len(np.unique(member[member >= 0]))
     order = np.argsort(-value, kind="stable")
@@ -188,10 +188,10 @@ def nab_score(
     steps = np.where(member < 0, gain, 0.0)
     first = np.zeros(len(value), bool)
     for window in np.unique(member[member >= 0]):
-        places = np.flatnonzero(member == window)
-        best = np.maximum.accumulate(np.maximum(gain[places], -weights[2]))
-        steps[places] = np.diff(best, prepend=-weights[2])
-        first[places[0]] = True
+        positions = np.flatnonzero(member == window)
+        best = np.maximum.accumulate(np.maximum(gain[positions], -weights[2]))
+        steps[positions] = np.diff(best, prepend=-weights[2])
+        first[positions[0]] = True
     totals = np.concatenate([[0.0], np.cumsum(steps)]) - weights[2] * scored
     allowed = np.concatenate([[True], np.append(value[1:] < value[:-1], True)])  # equal values go together
     if threshold is None:
@@ -215,18 +215,18 @@ def _gains(
     """What a detection at each sample is worth, and which window it lies in (-1 for none)."""
     hit, false, _ = weights
     gain, member = np.full(samples, -false), np.full(samples, -1)
-    places = np.arange(samples)
+    positions = np.arange(samples)
     for start, end in windows:
-        behind = places > end
+        behind = positions > end
         if end > start:
-            gain[behind] = false * _sigmoid((places[behind] - end) / (end - start))
+            gain[behind] = false * _sigmoid((positions[behind] - end) / (end - start))
     for number, (start, end) in enumerate(windows):
-        inside = places[start : end + 1]
+        inside = positions[start : end + 1]
         gain[inside] = hit * _sigmoid(-(end - inside + 1) / (end - start + 1)) / _sigmoid(np.array(-1.0))
         member[inside] = number
     return gain, member
 
 
-def _sigmoid(place: np.ndarray) -> np.ndarray:
+def _sigmoid(position: np.ndarray) -> np.ndarray:
     """1 long before a window's end, 0 at its end, -1 long after it."""
-    return np.where(place > 3.0, -1.0, 2.0 / (1.0 + np.exp(5.0 * np.minimum(place, 3.0))) - 1.0)
+    return np.where(position > 3.0, -1.0, 2.0 / (1.0 + np.exp(5.0 * np.minimum(position, 3.0))) - 1.0)

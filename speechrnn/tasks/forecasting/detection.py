@@ -92,7 +92,7 @@ def anomaly_score(
     """One score for each sample of a series, from all `evidence`, on one scale for any series.
 
     Values are standardized by the clean stretch; each kind of evidence becomes a `tail_likelihood`; these are added.
-    What is no higher than one of the `hold` scores before it tells nothing new, and is 0: an alarm is given once.
+    A score no higher than one of the `hold` scores before it becomes 0, so that an alarm is raised once.
 
     Args:
         values: float `(samples, channels)`, in any unit.

@@ -209,9 +209,9 @@ def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:
 def _blocks(origins: np.ndarray, horizon: int) -> np.ndarray:
     """Which block each window belongs to, counted through all series; none is empty."""
     starts = origins[:, 1].copy()
-    for which in range(int(origins[:, 0].max()) + 1):
-        own = origins[:, 0] == which
-        starts[own] = (starts[own] - starts[own].min()) // horizon
+    for series in range(int(origins[:, 0].max()) + 1):
+        in_series = origins[:, 0] == series
+        starts[in_series] = (starts[in_series] - starts[in_series].min()) // horizon
     return np.unique(np.stack([origins[:, 0], starts], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
 

@@ -20,7 +20,7 @@ NextItems = Callable[[Sequence[str], int], list[list[str]]]
 
 @dataclass(frozen=True)
 class NextReport:
-    """How well next items were foretold, as GRU4Rec is measured (Hidasi et al., ICLR 2016, section 4)."""
+    """Recall and mean reciprocal rank of the next items, as for GRU4Rec (Hidasi et al., ICLR 2016, section 4)."""
 
     k: int
     recall: float
@@ -32,7 +32,7 @@ class NextReport:
     mrr_interval: Interval
     """The same of `mrr`."""
     items: int
-    """Items that were asked for."""
+    """Number of items predicted."""
     sessions: int
     faults: tuple[Fault, ...] = ()
     """Sessions that have no next item; none of them is in the figures."""
@@ -56,9 +56,9 @@ def next_items(
     resamples: int = 1000,
     seed: int = 0,
 ) -> NextReport:
-    """Ask for each item of sessions but the first, given those before it.
+    """Predict each item of sessions but the first from those before it, and score the predictions.
 
-    An item that the model never saw is read as if it were not there, and counts as missed where it is asked for.
+    An item that is not in the model's vocabulary is skipped as an input, and counts as missed as a target.
 
     Args:
         model: A language model of words (`LanguageModel.for_manifest` with `symbols="words"`); or a `NextItems`, such
@@ -87,7 +87,7 @@ def next_items(
         ranks = [
             1 + best.index(item) if item in best else 0 for item, best in zip(items[1:], ranked(items, k), strict=True)
         ]
-        tallies.append((sum(place > 0 for place in ranks), sum(1 / place for place in ranks if place), len(ranks)))
+        tallies.append((sum(rank > 0 for rank in ranks), sum(1 / rank for rank in ranks if rank), len(ranks)))
     if not tallies:
         first = next((f" First: {fault.message}" for fault in collected), "")
         raise ValueError(f"No session has two items or more.{first}")
@@ -134,6 +134,6 @@ def _of_model(model: Any) -> NextItems:
         ids = np.array([[0, *(numbers[item] for item in items[:-1] if item in numbers)]], np.int32)
         logits = model.logits(ids, np.array([ids.shape[1]], np.int32))[0][np.cumsum(known)]
         best = np.argsort(-logits[:, 1:], axis=1, kind="stable")[:, :k]
-        return [[symbols[place] for place in row] for row in best]
+        return [[symbols[index] for index in row] for row in best]
 
     return ranked

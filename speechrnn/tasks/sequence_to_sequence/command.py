@@ -44,14 +44,14 @@ The target of a single TEXT is printed alone; of several each line is `source<TA
         return [(text, f"text{number}") for number, text in enumerate(texts, start=1)]
 
     def outcomes(self, model: Any, sources: Iterable[Any], *, lines: bool = False, **options: Any) -> Iterator[Any]:
-        """See `Command`; with `lines` a source is a pair of a text and its place in a file, for faults."""
+        """See `Command`; with `lines` a source is a pair of a text and its location in a file, for faults."""
         if not lines:
             return super().outcomes(model, sources, **options)
-        given = list(sources)
-        found = super().outcomes(model, [text for text, _ in given], **options)
+        located = list(sources)
+        results = super().outcomes(model, [text for text, _ in located], **options)
         return (
             Fault(where, one.kind, f"{where}: {one.message}") if isinstance(one, Fault) else one
-            for (_, where), one in zip(given, found, strict=True)
+            for (_, where), one in zip(located, results, strict=True)
         )
 
     def render(self, answer: Any, format: str, *, name: str | None, **options: Any) -> str:

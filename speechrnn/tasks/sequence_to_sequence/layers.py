@@ -216,13 +216,13 @@ class AttentionDecoder(Configured, keras.Layer):
         if training and self.dropout:
             ones = tf.ones((tf.shape(previous)[0], self.embedding + 2 * self.units))
             masks = tf.split(self.drop(ones, training=True), [self.embedding + self.units, self.units], 1)
-        given, steps = tf.transpose(previous), tf.shape(previous)[1]
-        own = None if guessed is None else tf.transpose(guessed)
+        symbols, steps = tf.transpose(previous), tf.shape(previous)[1]
+        use_guess = None if guessed is None else tf.transpose(guessed)
 
         def body(count: Any, guess: Any, states: Any, vectors: Any) -> Any:
-            symbol = given[count] if own is None else tf.where(own[count], guess, given[count])
+            symbol = symbols[count] if use_guess is None else tf.where(use_guess[count], guess, symbols[count])
             vector, _, states = self.step(symbol, known, states, masks)
-            if own is not None:
+            if use_guess is not None:
                 guess = tf.argmax(self.logits(vector), 1, tf.int32)
             return count + 1, guess, states, vectors.write(count, vector)
 

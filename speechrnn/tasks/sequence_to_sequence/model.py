@@ -73,8 +73,8 @@ class SequenceToSequence(SequenceMethods, DecoderSteps, bundle.TwoPartBundle):
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """See the class."""
         memory = self.encoder([inputs["source"], inputs["source_length"]], training=training)
-        given = [inputs["previous"], memory, inputs["source_length"], inputs["target_length"]]
-        return self.decoder(*given, guessed=inputs.get("guessed"), training=training)
+        arguments = [inputs["previous"], memory, inputs["source_length"], inputs["target_length"]]
+        return self.decoder(*arguments, guessed=inputs.get("guessed"), training=training)
 
     def begin(self, sources: Sequence[Sequence[int]]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The constant inputs of steps, and the states before the first symbol, by name, a row for each source.

@@ -66,7 +66,7 @@ def beam_search(
         logs_of: Turns what a step gives into log probabilities, or into scores that are never positive.
     """
     count, width = len(lengths), options.beam
-    found: list[list[Hypothesis]] = [[] for _ in range(count)]
+    finished: list[list[Hypothesis]] = [[] for _ in range(count)]
     alive = np.arange(count)
     memory, states = _gather_rows(memory, np.repeat(alive, width)), _gather_rows(states, np.repeat(alive, width))
     totals = np.full((count, width), -np.inf)
@@ -85,14 +85,14 @@ def beam_search(
         np.put_along_axis(in_beam, top, True, axis=1)
         in_beam = in_beam.reshape(logs.shape)[:, :, BOUNDARY]
         ended = logs[:, :, BOUNDARY]
-        for row, place in np.argwhere((in_beam | (length == max_length)) & np.isfinite(ended)):
+        for row, column in np.argwhere((in_beam | (length == max_length)) & np.isfinite(ended)):
             source = alive[row]
-            seen = attention[row, place, :, : lengths[source]]
-            score = _score(ended[row, place], length + 1, seen, options)
-            sequence = tuple(symbols[row, place].tolist())
-            complete = bool(in_beam[row, place])
-            found[source].append(Hypothesis(sequence, score, float(ended[row, place]), seen, complete))
-            found[source] = sorted(found[source], key=lambda one: -one.score)[: options.best]
+            seen = attention[row, column, :, : lengths[source]]
+            score = _score(ended[row, column], length + 1, seen, options)
+            sequence = tuple(symbols[row, column].tolist())
+            complete = bool(in_beam[row, column])
+            finished[source].append(Hypothesis(sequence, score, float(ended[row, column]), seen, complete))
+            finished[source] = sorted(finished[source], key=lambda one: -one.score)[: options.best]
         if length == max_length:
             break
         logs[:, :, BOUNDARY] = -np.inf
@@ -102,7 +102,7 @@ def beam_search(
         totals = np.take_along_axis(flat, top, axis=1)
         # Log probabilities only fall, and no length divides them by more than the longest.
         reachable = totals.max(axis=1) / _divisor(max_length + 1, options)
-        worst = [found[s][-1].score if len(found[s]) == options.best else -np.inf for s in alive]
+        worst = [finished[s][-1].score if len(finished[s]) == options.best else -np.inf for s in alive]
         going = np.flatnonzero(reachable > np.array(worst))
         if not len(going):
             break
@@ -111,7 +111,7 @@ def beam_search(
         line = going[:, None]
         symbols = np.concatenate([symbols[line, parents[going]], chosen[going, :, None]], axis=2, dtype=np.int32)
         attention, totals, alive = attention[line, parents[going]], totals[going], alive[going]
-    return found
+    return finished
 
 
 def initial_states(names: Sequence[str], first: np.ndarray, source_size: int) -> dict[str, np.ndarray]:

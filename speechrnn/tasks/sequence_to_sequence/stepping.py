@@ -21,10 +21,10 @@ class DecoderSteps:
     def step(self: Any, previous: np.ndarray, memory: Arrays, states: Arrays) -> tuple[np.ndarray, np.ndarray, Arrays]:
         """One step of the decoder; see `speechrnn.tasks.sequence_to_sequence.search.Step`."""
         spec = {name: tf.TensorSpec((None,) * value.ndim, value.dtype) for name, value in memory.items()}
-        kept = {name: tf.TensorSpec((None, *self.decoder.state_shape(name)), tf.float32) for name in states}
-        forward = self._compiled(self._step, [tf.TensorSpec((None,), tf.int32), spec, kept], name="step")
-        given = tf.nest.map_structure(tf.constant, (np.asarray(previous, np.int32), dict(memory), dict(states)))
-        logits, attention, after = forward(*given)
+        state_specs = {name: tf.TensorSpec((None, *self.decoder.state_shape(name)), tf.float32) for name in states}
+        forward = self._compiled(self._step, [tf.TensorSpec((None,), tf.int32), spec, state_specs], name="step")
+        arguments = tf.nest.map_structure(tf.constant, (np.asarray(previous, np.int32), dict(memory), dict(states)))
+        logits, attention, after = forward(*arguments)
         return logits.numpy(), attention.numpy(), arrays(after)
 
     def _step(self, previous: Any, memory: dict[str, Any], states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

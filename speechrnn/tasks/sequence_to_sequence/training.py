@@ -82,8 +82,8 @@ class SequenceTask(Task):
                 total += float(measured(x, y))
             best = searched(model, [source for source, _ in plan.pairs], search)
             each = [
-                edits.counts(target, list(found[0].symbols))
-                for (_, target), found in zip(plan.pairs, best, strict=True)
+                edits.counts(target, list(hypotheses[0].symbols))
+                for (_, target), hypotheses in zip(plan.pairs, best, strict=True)
             ]
             wrong = sum(one.errors > 0 for one in each)
             return SequenceScore(total / symbols, sum(each, Edits()).rate, wrong / len(each))

@@ -110,11 +110,11 @@ def searched(model: EncoderDecoder, sources: Sequence[Sequence[int]], options: S
     order = np.argsort([len(source) for source in sources], kind="stable")
     for start in range(0, len(order), options.batch_size):
         indices = order[start : start + options.batch_size]
-        memory, states = model.begin([sources[place] for place in indices])
-        lengths = np.array([len(sources[place]) for place in indices])
+        memory, states = model.begin([sources[index] for index in indices])
+        lengths = np.array([len(sources[index]) for index in indices])
         best = beam_search(model.step, memory, states, lengths, max_length=limit, options=options)
-        for place, hypotheses in zip(indices, best, strict=True):
-            results[place] = hypotheses
+        for index, hypotheses in zip(indices, best, strict=True):
+            results[index] = hypotheses
     return results
 
 
@@ -122,16 +122,16 @@ def _pooled(model: EncoderDecoder, texts: Sequence[str], options: SearchOptions)
     results: list[Translation | Fault | None] = [None] * len(texts)
     sources: list[list[int]] = []
     indices = []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         try:
             if not isinstance(text, str):
                 raise ValueError(f"a source must be a text. Received: {text!r:.80}.")
             sources.append(encoded(model.source, text, what="source", where=repr(text)))
-            indices.append(place)
+            indices.append(index)
         except ValueError as error:
-            results[place] = Fault(repr(text), kind_of(error), str(error))
-    for place, ids, best in zip(indices, sources, searched(model, sources, options), strict=True):
-        results[place] = _answer(model, texts[place], ids, best, options)
+            results[index] = Fault(repr(text), kind_of(error), str(error))
+    for index, ids, best in zip(indices, sources, searched(model, sources, options), strict=True):
+        results[index] = _answer(model, texts[index], ids, best, options)
     return [one for one in results if one is not None]
 
 
