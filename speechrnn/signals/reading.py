@@ -261,10 +261,10 @@ def _resampled(
     for block in blocks:
         line = first + (np.arange(seen, seen + len(block)) / from_rate)[:, None] * slope
         seen += len(block)
-        there = stream.resample_chunk((block - line).astype(np.float32), last=seen >= size)
-        line = first + (np.arange(made, made + len(there)) / to_rate)[:, None] * slope
-        made += len(there)
-        parts.append((there + line).astype(np.float32))
+        part = stream.resample_chunk((block - line).astype(np.float32), last=seen >= size)
+        line = first + (np.arange(made, made + len(part)) / to_rate)[:, None] * slope
+        made += len(part)
+        parts.append((part + line).astype(np.float32))
     if not made:
         raise ValueError(f"{size} samples at {from_rate:g} Hz leave none at {to_rate:g} Hz.")
     return np.concatenate(parts)
@@ -340,8 +340,8 @@ def _index(record: Record, channel: str | int) -> int:
 
 
 def _rate(record: Record, channel: int, given: float | None) -> float:
-    own = record.rates[channel]
-    rate = given if own is None else own
+    stored = record.rates[channel]
+    rate = given if stored is None else stored
     if rate is None:
         advice = "Give it as `rate` (--rate), or as extra `rate` in a manifest"
         hint = f"{record.doubt} Or give the rate as `rate` (--rate), which takes the lines in their order."

@@ -63,7 +63,7 @@ class Table:
         """Where the lines belong; `None` if no column says when they were taken.
 
         Raises:
-            DoubtError: It cannot be told.
+            DoubtError: The times cannot be determined.
         """
         if self.doubt:
             raise DoubtError(self.doubt)
@@ -128,10 +128,10 @@ def ucr(path: str, options: TableOptions = _DEFAULT) -> tuple[list[str], list[np
         raise data_error(path, "undecodable", f"a record {wrong}.")
     labels, signals = [_class(word) for word in words], []
     for number, line in enumerate(samples, start=1):
-        there = np.flatnonzero(~np.isnan(line))
-        if not len(there):
+        present = np.flatnonzero(~np.isnan(line))
+        if not len(present):
             raise data_error(path, "empty", f"line {number} has no sample.")
-        signals.append(line[: there[-1] + 1])
+        signals.append(line[: present[-1] + 1])
     return labels, signals
 
 
@@ -149,45 +149,45 @@ def tables(path: str, options: TableOptions = _DEFAULT, without: tuple[str, ...]
 
     Args:
         path: The file.
-        options: What is said of it.
-        without: Columns that are no channels, such as classes, and are among the table's `words`.
+        options: How the table is to be read.
+        without: Columns that are not channels, such as classes; they are among the table's `words`.
 
     Raises:
-        ValueError: It cannot be read, or in more than one way.
+        ValueError: It cannot be read, or can be read in more than one way.
     """
     cells = _parquet(path) if path.lower().endswith(".parquet") else read(path, options)
-    there = columns(cells, options)
-    time = times.find(there, options, path)
+    every = columns(cells, options)
+    time = times.find(every, options, path)
     moments, doubt = None, time.doubt
     try:
-        moments = times.moments(there, time, cells, options)
+        moments = times.moments(every, time, cells, options)
     except DoubtError as error:
         doubt = str(error)
     chosen, texts = [], [] if cells.names else [0]
-    for place, column in enumerate(there):
+    for position, column in enumerate(every):
         if column.name in without:
-            texts.append(place)
-        elif place in time.others or (cells.names and _is_row_number(column, place)) or _is_empty(column):
+            texts.append(position)
+        elif position in time.others or (cells.names and _is_row_number(column, position)) or _is_empty(column):
             continue
         elif column.values is not None or column.fault:
             chosen.append(column)
         else:
-            texts.append(place)
+            texts.append(position)
     values = np.full((len(cells.lines), len(chosen)), np.nan)
     for index, column in enumerate(chosen):
         if column.values is not None:
             values[:, index] = column.values
     as_text = cells.written(sorted({*texts}))
-    unnamed = _unnamed(there[0]) if cells.names else ""
+    unnamed = _unnamed(every[0]) if cells.names else ""
     return Table(
         path=path,
         values=values,
         channels=tuple(column.name for column in chosen),
         units=tuple(column.unit for column in chosen),
-        faults=tuple(column.fault or (unnamed if column is there[0] else "") for column in chosen),
+        faults=tuple(column.fault or (unnamed if column is every[0] else "") for column in chosen),
         lines=cells.lines,
         header=cells.names is not None,
-        words={there[place].name: as_text[place] for place in as_text},
+        words={every[position].name: as_text[position] for position in as_text},
         moments=moments,
         doubt=doubt,
     )
@@ -208,10 +208,10 @@ def _parquet(path: str) -> Cells:
     return Cells(path, frame, names, ("",) * len(names), np.arange(1, len(frame) + 1), text=None)
 
 
-def _is_row_number(column: Column, place: int) -> bool:
+def _is_row_number(column: Column, position: int) -> bool:
     """Whether a column of a table with names counts the lines, as pandas' index does."""
     name = column.name if column.named else ""
-    if not (place == 0 and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+(\.\d+)*", name):
+    if not (position == 0 and name.lower() in _ROW_NAMES) and not re.fullmatch(r"Unnamed: \d+(\.\d+)*", name):
         return False
     if column.cells.dtype.kind not in "iu":
         return False

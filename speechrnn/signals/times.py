@@ -39,12 +39,12 @@ _MONTH = 27 * 86400
 
 @dataclass(frozen=True)
 class Found:
-    """Which columns of a table say when."""
+    """The columns of a table that hold times."""
 
     columns: tuple[int, ...]
     """The column of times, or those of dates and of times of day; none if there is none, or it is not clear which."""
     others: frozenset[int] = frozenset()
-    """Columns that are times and no channels, whether they are used or not."""
+    """Columns of times that are not channels, used or not."""
     doubt: str = ""
     """Why it is not clear which."""
     parts: bool = False
@@ -53,11 +53,11 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the lines of a table belong at a regular rate."""
+    """Positions of a table's lines on a regular time grid."""
 
     rate: float
     places: np.ndarray
-    """int64 `(lines,)`: the place of each line; what no line has was left out."""
+    """int64 `(lines,)`: the position of each line on the grid; positions without a line are gaps."""
     first: int
     """The line that was taken first."""
     even: bool = True
@@ -74,28 +74,28 @@ def find(columns: Sequence[Column], options: TableOptions, path: str) -> Found:
         return _found([_place(columns, name, path) for name in options.time_columns])
     every = range(len(columns))
     says = [column.says for column in columns]
-    likely = [place for place in every if columns[place].base in NAMES]
-    weak = [place for place in every if columns[place].base in _WEAK]
-    likely += [place for place in weak if says[place] in ("full", "date") or columns[place].rises()]
+    likely = [index for index in every if columns[index].base in NAMES]
+    weak = [index for index in every if columns[index].base in _WEAK]
+    likely += [index for index in weak if says[index] in ("full", "date") or columns[index].rises()]
     if not likely:
-        likely = [place for place in every if says[place] in ("full", "date")]
+        likely = [index for index in every if says[index] in ("full", "date")]
         if "full" not in says:  # a day may have its time of day beside it
-            likely += [place for place in every if says[place] == "clock"]
+            likely += [index for index in every if says[index] == "clock"]
     if not likely and (parts := _parts(columns)):
         return Found(parts, frozenset(parts), parts=True)
     if not likely:
         return Found((), doubt=_unread(columns))
-    if len(likely) == 2 and {says[place] for place in likely} == {"date", "clock"}:
-        return _found(sorted(likely, key=lambda place: says[place] == "clock"))
+    if len(likely) == 2 and {says[index] for index in likely} == {"date", "clock"}:
+        return _found(sorted(likely, key=lambda index: says[index] == "clock"))
     if len(likely) == 1:
         return _found(likely)
-    listed = ", ".join(f"`{columns[place].name}`" for place in likely)
+    listed = ", ".join(f"`{columns[index].name}`" for index in likely)
     doubt = f"has several columns that may say the time: {listed}. Say which with `time_columns`."
     return Found((), frozenset(likely), doubt)
 
 
-def _found(places: Sequence[int]) -> Found:
-    return Found(tuple(places), frozenset(places))
+def _found(indices: Sequence[int]) -> Found:
+    return Found(tuple(indices), frozenset(indices))
 
 
 def _unread(columns: Sequence[Column]) -> str:
@@ -148,20 +148,20 @@ def moments(columns: Sequence[Column], found: Found, cells: Cells, options: Tabl
     if found.parts:
         parts = zip(*(column.cells.tolist() for column in chosen), strict=True)
         return from_text([_joined(*numbers) for numbers in parts], time_column)
-    own, *clock = chosen
-    if own.cells.dtype.kind in "mM" and not clock:
-        return from_index(own.cells, time_column)
-    if clock or own.says != "number" or options.date_format is not None:
+    first, *clock = chosen
+    if first.cells.dtype.kind in "mM" and not clock:
+        return from_index(first.cells, time_column)
+    if clock or first.says != "number" or options.date_format is not None:
         written = cells.written(list(found.columns)).astype("str")
         texts = [[unquoted(cell) for cell in written[index]] for index in found.columns]
         return from_text(
-            [" ".join(parts) for parts in zip(*texts, strict=True)], time_column, dated=own.says != "clock"
+            [" ".join(parts) for parts in zip(*texts, strict=True)], time_column, dated=first.says != "clock"
         )
-    values = np.zeros(0) if own.values is None else own.values
+    values = np.zeros(0) if first.values is None else first.values
     if not np.isfinite(values).all():
         raise time_column.doubt("holds no time", int(np.argmax(~np.isfinite(values))))
-    base, unit = base_and_unit(own.name)
-    return from_numbers(values, time_column, unit or UNIT_OF.get(own.unit.lower()), dates=base in _DATES)
+    base, unit = base_and_unit(first.name)
+    return from_numbers(values, time_column, unit or UNIT_OF.get(first.unit.lower()), dates=base in _DATES)
 
 
 def grid(times: Moments, lines: np.ndarray) -> Grid:

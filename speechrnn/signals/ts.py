@@ -119,16 +119,16 @@ def _case(line: str, labeled: bool, promised: Mapping[str, str]) -> tuple[np.nda
     if (np.isfinite(signal) & (np.abs(signal) > np.finfo(np.float32).max)).any():
         raise ValueError("it has a number that is larger than float32 can hold")
     length = promised.get("@serieslength") if promised.get("@equallength") == "true" else None
-    for name, declared, there in (
+    for name, declared, actual in (
         ("samples", length, len(signal)),
         ("dimensions", promised.get("@dimension"), len(rows)),
     ):
-        if declared is not None and declared.isdigit() and int(declared) != there:
-            raise ValueError(f"it has {there:,} {name}, the header promises {declared}")
+        if declared is not None and declared.isdigit() and int(declared) != actual:
+            raise ValueError(f"it has {actual:,} {name}, the header promises {declared}")
     return _without_padding(signal.astype(np.float32)), last.strip() if labeled else None
 
 
 def _without_padding(signal: np.ndarray) -> np.ndarray:
     """The case without the NaN that bring shorter ones to one length."""
-    there = np.flatnonzero(~np.isnan(signal).all(axis=1))
-    return signal[: there[-1] + 1] if len(there) else signal
+    present = np.flatnonzero(~np.isnan(signal).all(axis=1))
+    return signal[: present[-1] + 1] if len(present) else signal

@@ -64,11 +64,11 @@ def record(path: str, row: int | str | None = None, options: TableOptions | None
     def load(channel: int, start: int, stop: int) -> np.ndarray:
         if header.file_name is None:
             return _joined(header, path, channel, start, stop)
-        found, digits = _load(stem, path, per_frame[channel], channel, start, stop, whole)
+        data, digits = _load(stem, path, per_frame[channel], channel, start, stop, whole)
         summed = sums.setdefault(channel, _Sum())
         if summed.takes(start, stop, digits) and stop == frames * per_frame[channel]:
             _check_sum(path, header, channel, summed.total)
-        return found
+        return data
 
     return Record(
         path=path,
@@ -138,12 +138,12 @@ def _joined(header: Any, path: str, channel: int, start: int, stop: int) -> np.n
 
 def _of_segment(path: str, channel: int, size: int, start: int, stop: int) -> np.ndarray:
     """A part of a channel of a segment, which should have `size` frames: the mean of each."""
-    own = record(path)
-    per_frame = int((_header(_stem(path))[0].samps_per_frame or [1] * len(own.sizes))[channel])
-    if own.sizes[channel] < size * per_frame:
-        message = f"should have {size:,} samples, {own.sizes[channel] // per_frame:,} are there."
+    segment = record(path)
+    per_frame = int((_header(_stem(path))[0].samps_per_frame or [1] * len(segment.sizes))[channel])
+    if segment.sizes[channel] < size * per_frame:
+        message = f"should have {size:,} samples, {segment.sizes[channel] // per_frame:,} are there."
         raise data_error(path, "truncated", f"{message} Copy or download it again.")
-    return own.load(channel, start * per_frame, stop * per_frame).reshape(-1, per_frame).mean(axis=1)
+    return segment.load(channel, start * per_frame, stop * per_frame).reshape(-1, per_frame).mean(axis=1)
 
 
 def _start(header: Any) -> dt.datetime | None:
@@ -154,7 +154,7 @@ def _start(header: Any) -> dt.datetime | None:
 
 
 def annotations(path: str | os.PathLike[str], *, extension: str = "atr") -> Annotations:
-    """Annotations that lie beside a record.
+    """The annotations of a record.
 
     Args:
         path: The record's header, with or without its ending.
@@ -252,10 +252,10 @@ def _lengths(path: str, header: Any) -> Iterator[int]:
     """Samples of a channel at the header's rate that each file of signals holds, where its format says how many."""
     folder = os.path.dirname(path)
     for name in dict.fromkeys(header.file_name):
-        own = [i for i, other in enumerate(header.file_name) if other == name]
+        in_file = [i for i, other in enumerate(header.file_name) if other == name]
         if not os.path.isfile(os.path.join(folder, name)):
             raise FileNotFoundError(f"{path}: its signal {name} is missing. Copy it beside the header.")
-        form = header.fmt[own[0]]
+        form = header.fmt[in_file[0]]
         if form not in _BYTES and form not in _COMPRESSED:
             known = ", ".join((*_BYTES, *_COMPRESSED))
             raise data_error(path, "undecodable", f"{name} is in the format {form!r}. WFDB has {known}.")
@@ -263,8 +263,8 @@ def _lengths(path: str, header: Any) -> Iterator[int]:
         if min(counts) < 1:
             raise data_error(path, "undecodable", f"has {min(counts)} samples of a channel in a frame.")
         if form in _BYTES:
-            size = os.path.getsize(os.path.join(folder, name)) - (header.byte_offset[own[0]] or 0)
-            yield max(0, int(size / _BYTES[form] + 1e-6)) // sum(counts[i] for i in own)
+            size = os.path.getsize(os.path.join(folder, name)) - (header.byte_offset[in_file[0]] or 0)
+            yield max(0, int(size / _BYTES[form] + 1e-6)) // sum(counts[i] for i in in_file)
 
 
 def _header(stem: str) -> tuple[Any, bool]:
@@ -282,10 +282,10 @@ def _load(
     first, last = (0, None) if whole else (start // per_frame, -(-stop // per_frame))
     single = per_frame == 1
     try:
-        found = wfdb.rdrecord(
+        data = wfdb.rdrecord(
             stem, sampfrom=first, sampto=last, channels=[channel], physical=False, smooth_frames=single, return_res=32
         )
-        physical = found.dac(expanded=not single, return_res=32)
+        physical = data.dac(expanded=not single, return_res=32)
     except OSError as error:
         raise FileNotFoundError(f"{path}: its signal cannot be read: {error}.") from error
     except MemoryError:
@@ -295,5 +295,5 @@ def _load(
             path, "truncated", f"its signal is damaged or cut off: {str(error).rstrip('.')}. Copy or download it again."
         ) from error
     part = slice(start - first * per_frame, stop - first * per_frame)
-    digits, samples = (found.d_signal[:, 0], physical[:, 0]) if single else (found.e_d_signal[0], physical[0])
+    digits, samples = (data.d_signal[:, 0], physical[:, 0]) if single else (data.e_d_signal[0], physical[0])
     return samples[part], digits[part]
