@@ -102,13 +102,14 @@ def evaluate(
         else:
             names.append(name)
             texts.append(said)
-    counted = np.zeros((0, 3))
+    parts = [np.zeros((0, 3))]
     for start in range(0, len(texts), _PART):
         part = slice(start, start + _PART)
-        counted = np.concatenate([counted, rescoring.tallies(loaded, texts[part])])
+        parts.append(rescoring.tallies(loaded, texts[part]))
         if progress is not None:
             for name in names[part]:
                 progress(name)
+    counted = np.concatenate(parts)
     results = bootstrap(counted, lambda sums: {"": np.exp(-sums[:, 0] / sums[:, 1])}, resamples=resamples, seed=seed)
     whole = rescoring.perplexity_of(counted) if names else TextPerplexity(math.nan, math.nan, 0, 0, math.nan)
     return LanguageReport(
